@@ -1,0 +1,116 @@
+// Code generated from this folder's .avsc files by internal/generate; DO NOT EDIT.
+
+// Package ledgerline holds the records of namespace ledgerline.
+package ledgerline
+
+import (
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.
+type Pin struct {
+	// The Kafka cluster's id.
+	ClusterID string `avro:"cluster_id"`
+	// The topics, in order of their names.
+	Topics []PinnedTopic `avro:"topics"`
+}
+
+// AvroName is ledgerline.Pin.
+func (*Pin) AvroName() string { return "ledgerline.Pin" }
+
+// PinType describes Pin to the codec.
+var PinType = schemas.Type[*Pin]{
+	Name:   "ledgerline.Pin",
+	Schema: pinSchema,
+	New:    func() *Pin { return new(Pin) },
+}
+
+// Position says how far one partition of an input topic is processed, under the key /position/<topic> in the same
+// partition of the snapshots topic. It is written in the transaction that processed the commands, so that a group
+// whose offsets were deleted or set back makes no command count twice.
+type Position struct {
+	// Offset of the first record that is not processed yet.
+	NextOffset int64 `avro:"next_offset"`
+}
+
+// AvroName is ledgerline.Position.
+func (*Position) AvroName() string { return "ledgerline.Position" }
+
+// PositionType describes Position to the codec.
+var PositionType = schemas.Type[*Position]{
+	Name:   "ledgerline.Position",
+	Schema: positionSchema,
+	New:    func() *Position { return new(Position) },
+}
+
+// Reply is the answer to one command, on the kind's replies topic and, when asked for, on the command's
+// reply-topic.
+type Reply struct {
+	// The command's ce_id; without one, topic/partition/offset of the record first published.
+	CommandID string `avro:"command_id"`
+	// accepted, rejected (by a business rule), conflict (expected-version did not hold) or error (could not be
+	// processed).
+	Outcome string `avro:"outcome"`
+	// True when the command had been answered before: outcome, code and sequences are then those of the first answer.
+	Duplicate bool `avro:"duplicate"`
+	// Stable code of the rule or fault, such as insufficient_funds; empty when accepted.
+	Code string `avro:"code"`
+	// The same in words, for people; empty when accepted.
+	Message string `avro:"message"`
+	// Sequence of the first event the command caused; 0 when it caused none.
+	FirstSequence int64 `avro:"first_sequence"`
+	// Sequence of the last event the command caused; 0 when it caused none.
+	LastSequence int64 `avro:"last_sequence"`
+	// Version of the aggregate after the command: the sequence of its last event, 0 when it does not exist.
+	Version int64 `avro:"version"`
+}
+
+// AvroName is ledgerline.Reply.
+func (*Reply) AvroName() string { return "ledgerline.Reply" }
+
+// ReplyType describes Reply to the codec.
+var ReplyType = schemas.Type[*Reply]{
+	Name:   "ledgerline.Reply",
+	Schema: replySchema,
+	New:    func() *Reply { return new(Reply) },
+}
+
+// SourceMark is the last number that one numbered sender used for one aggregate, under the key /source/<aggregate
+// id>/<source> in the snapshots topic: a command of that source with this number or a lower one was processed
+// before, accepted or rejected.
+type SourceMark struct {
+	// The sender's highest number processed for the aggregate: the command's source-sequence header.
+	Sequence int64 `avro:"sequence"`
+	// What became of the command with that number: accepted or rejected.
+	Outcome string `avro:"outcome"`
+	// The rule that rejected it; empty when accepted.
+	Code string `avro:"code"`
+}
+
+// AvroName is ledgerline.SourceMark.
+func (*SourceMark) AvroName() string { return "ledgerline.SourceMark" }
+
+// SourceMarkType describes SourceMark to the codec.
+var SourceMarkType = schemas.Type[*SourceMark]{
+	Name:   "ledgerline.SourceMark",
+	Schema: sourceMarkSchema,
+	New:    func() *SourceMark { return new(SourceMark) },
+}
+
+// PinnedTopic is one topic as it was when it was pinned.
+type PinnedTopic struct {
+	// Name of the topic, prefix included.
+	Topic string `avro:"topic"`
+	// The topic's id as Kafka's own tools print it: a topic deleted and made again has another.
+	TopicID string `avro:"topic_id"`
+	// Number of partitions; every history would start anew if it changed.
+	Partitions int32 `avro:"partitions"`
+}
+
+const pinSchema = `{"type":"record","name":"Pin","namespace":"ledgerline","doc":"Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.","fields":[{"name":"cluster_id","type":"string","doc":"The Kafka cluster's id."},{"name":"topics","doc":"The topics, in order of their names.","default":[],"type":{"type":"array","items":{"type":"record","name":"PinnedTopic","doc":"PinnedTopic is one topic as it was when it was pinned.","fields":[{"name":"topic","type":"string","doc":"Name of the topic, prefix included."},{"name":"topic_id","type":"string","doc":"The topic's id as Kafka's own tools print it: a topic deleted and made again has another."},{"name":"partitions","type":"int","doc":"Number of partitions; every history would start anew if it changed."}]}}}]}`
+
+const positionSchema = `{"type":"record","name":"Position","namespace":"ledgerline","doc":"Position says how far one partition of an input topic is processed, under the key /position/<topic> in the same partition of the snapshots topic. It is written in the transaction that processed the commands, so that a group whose offsets were deleted or set back makes no command count twice.","fields":[{"name":"next_offset","type":"long","doc":"Offset of the first record that is not processed yet."}]}`
+
+const replySchema = `{"type":"record","name":"Reply","namespace":"ledgerline","doc":"Reply is the answer to one command, on the kind's replies topic and, when asked for, on the command's reply-topic.","fields":[{"name":"command_id","type":"string","doc":"The command's ce_id; without one, topic/partition/offset of the record first published."},{"name":"outcome","type":"string","doc":"accepted, rejected (by a business rule), conflict (expected-version did not hold) or error (could not be processed)."},{"name":"duplicate","type":"boolean","doc":"True when the command had been answered before: outcome, code and sequences are then those of the first answer.","default":false},{"name":"code","type":"string","doc":"Stable code of the rule or fault, such as insufficient_funds; empty when accepted.","default":""},{"name":"message","type":"string","doc":"The same in words, for people; empty when accepted.","default":""},{"name":"first_sequence","type":"long","doc":"Sequence of the first event the command caused; 0 when it caused none.","default":0},{"name":"last_sequence","type":"long","doc":"Sequence of the last event the command caused; 0 when it caused none.","default":0},{"name":"version","type":"long","doc":"Version of the aggregate after the command: the sequence of its last event, 0 when it does not exist.","default":0}]}`
+
+const sourceMarkSchema = `{"type":"record","name":"SourceMark","namespace":"ledgerline","doc":"SourceMark is the last number that one numbered sender used for one aggregate, under the key /source/<aggregate id>/<source> in the snapshots topic: a command of that source with this number or a lower one was processed before, accepted or rejected.","fields":[{"name":"sequence","type":"long","doc":"The sender's highest number processed for the aggregate: the command's source-sequence header."},{"name":"outcome","type":"string","doc":"What became of the command with that number: accepted or rejected.","default":""},{"name":"code","type":"string","doc":"The rule that rejected it; empty when accepted.","default":""}]}`
