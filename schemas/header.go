@@ -1,0 +1,36 @@
+package schemas
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Header gives the value of a record's header. Kafka allows a key more than once; the last one counts, as it does for
+// Java's Headers.lastHeader.
+func Header(rec *kgo.Record, key string) (string, bool) {
+	for i := len(rec.Headers) - 1; i >= 0; i-- {
+		if rec.Headers[i].Key == key {
+			return string(rec.Headers[i].Value), true
+		}
+	}
+	return "", false
+}
+
+// timeLayout has always six decimals, so that times of one instant are equal as text, and times in order are in order
+// as text too.
+const timeLayout = "2006-01-02T15:04:05.000000Z"
+
+// FormatTime is RFC 3339 in UTC with six decimals; what is finer than a microsecond is cut off.
+func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// ParseTime reads any RFC 3339 time, as other clients send them, and gives it in UTC, cut to microseconds.
+func ParseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time %q is not RFC 3339: write it like %s", s, timeLayout)
+	}
+	t = t.UTC()
+	return t.Add(-time.Duration(t.Nanosecond() % 1000)), nil
+}
