@@ -1,0 +1,194 @@
+package schemas
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
+
+	hamba "github.com/hamba/avro/v2"
+	"github.com/modern-go/reflect2"
+)
+
+// Serde reads and writes the records of one topic: the types it is given, and no other. T is a generated pointer type, or
+// the sealed interface that all its types belong to. Safe for concurrent use.
+type Serde[T Record] struct {
+	codec  *Codec
+	topic  string
+	level  Compatibility
+	types  []*serdeType[T]
+	byName map[string]*serdeType[T]
+	byGo   map[uintptr]*serdeType[T] // by runtime type of the pointer
+
+	readers sync.Map // int, the writer's schema id → *serdeReader[T]
+	invalid error    // of a type that was given: every method reports it
+}
+
+// serdeType is one record type that this process knows.
+type serdeType[T Record] struct {
+	Type[T]
+	schema  *schema
+	goType  reflect2.Type // of the pointer
+	encoder hamba.ValEncoder
+	id      atomic.Int64 // of its schema in the registry; 0 before it is registered
+}
+
+// serdeReader reads values written with one schema.
+type serdeReader[T Record] struct {
+	typ     *serdeType[T]
+	decoder hamba.ValDecoder
+}
+
+// NewSerde makes a serde; it does no I/O. A type whose schema and struct do not belong together is reported by every
+// method, Register first.
+func NewSerde[T Record](c *Codec, topic string, level Compatibility, types ...Type[T]) *Serde[T] {
+	s := &Serde[T]{codec: c, topic: topic, level: level, byName: map[string]*serdeType[T]{}, byGo: map[uintptr]*serdeType[T]{}}
+	for _, t := range types {
+		st, err := newSerdeType(c, t)
+		if err != nil {
+			s.invalid = errors.Join(s.invalid, fmt.Errorf("type %s of topic %s: %w", t.Name, topic, err))
+			continue
+		}
+		s.types = append(s.types, st)
+		s.byName[t.Name] = st
+		s.byGo[st.goType.RType()] = st
+	}
+	return s
+}
+
+func newSerdeType[T Record](c *Codec, t Type[T]) (st *serdeType[T], err error) {
+	defer recoverTo(&err, "prepare")
+	sch, err := parse(t.Schema)
+	if err != nil {
+		return nil, err
+	}
+	empty := any(t.New())
+	typ := reflect2.TypeOf(empty)
+	switch {
+	case typ == nil || typ.Kind() != reflect.Pointer || typ.Type1().Elem().Kind() != reflect.Struct:
+		return nil, fmt.Errorf("its New gives %T, not a pointer to a struct", empty)
+	case sch.name != t.Name:
+		return nil, fmt.Errorf("its schema is of record %s", sch.name)
+	case t.New().AvroName() != t.Name:
+		return nil, fmt.Errorf("its struct is record %s", t.New().AvroName())
+	}
+	return &serdeType[T]{Type: t, schema: sch, goType: typ, encoder: c.api.EncoderOf(sch.hamba, typ)}, nil
+}
+
+// Topic is the topic whose records this serde reads and writes.
+func (s *Serde[T]) Topic() string { return s.topic }
+
+// Register makes the types known to the registry: it sets each subject's compatibility level and registers each schema,
+// under the subject "<topic>-<full name>". It may be repeated. An error names the subject and the registry's reason; it
+// wraps ErrIncompatible when earlier versions object, ErrRegistryUnavailable when a later try may help. Append needs it.
+func (s *Serde[T]) Register(ctx context.Context) error {
+	if s.invalid != nil {
+		return s.invalid
+	}
+	for _, t := range s.types {
+		if t.id.Load() != 0 {
+			continue
+		}
+		id, err := s.codec.reg.register(ctx, Subject(s.topic, t.Name), t.Schema, s.level)
+		if err != nil {
+			return err
+		}
+		t.id.Store(int64(id))
+	}
+	return nil
+}
+
+// Append appends a record in Confluent wire format to dst. It fails with ErrNotRegistered before Register, with
+// ErrUnknownType for a record that is not of the serde's types, with ErrTooLarge beyond the codec's limits, and for a
+// record that its schema cannot hold, such as a nil pointer. dst is then returned as it was.
+func (s *Serde[T]) Append(dst []byte, v T) ([]byte, error) {
+	if s.invalid != nil {
+		return dst, s.invalid
+	}
+	t, err := s.typeOf(v)
+	if err != nil {
+		return dst, err
+	}
+	id := t.id.Load()
+	if id == 0 {
+		return dst, fmt.Errorf("encode %s for topic %s: %w: call Register first", t.Name, s.topic, ErrNotRegistered)
+	}
+	start := len(dst)
+	out := binary.BigEndian.AppendUint32(append(dst, wireMagic), uint32(id))
+	if out, err = s.codec.encode(out, t.encoder, v); err != nil {
+		return dst, fmt.Errorf("encode %s for topic %s: %w", t.Name, s.topic, err)
+	}
+	if n := len(out) - start; n > s.codec.limits.MaxBytes {
+		return dst, fmt.Errorf("encode %s for topic %s: %w: %d bytes, at most %d", t.Name, s.topic, ErrTooLarge, n, s.codec.limits.MaxBytes)
+	}
+	return out, nil
+}
+
+// typeOf finds the type of a record by its Go type: a name alone could be claimed by any.
+func (s *Serde[T]) typeOf(v T) (*serdeType[T], error) {
+	record := any(v)
+	if record == nil || reflect2.IsNil(record) {
+		return nil, fmt.Errorf("encode for topic %s: the record is nil", s.topic)
+	}
+	t, ok := s.byGo[reflect2.RTypeOf(record)]
+	if !ok {
+		return nil, fmt.Errorf("encode for topic %s: %w: %T (%s)", s.topic, ErrUnknownType, record, v.AvroName())
+	}
+	return t, nil
+}
+
+// Decode reads a value. The schema it was written with is asked from the registry once and resolved to the one this
+// process has: fields that are new here take their defaults, fields that are gone are passed over. An error wraps one of
+// this package's: ErrRegistryUnavailable says nothing about the value, all others do.
+func (s *Serde[T]) Decode(ctx context.Context, data []byte) (T, error) {
+	var none T
+	r, body, err := s.reader(ctx, data)
+	if err != nil {
+		return none, err
+	}
+	v := r.typ.New()
+	if err := s.codec.decode(r.decoder, body, v); err != nil {
+		return none, fmt.Errorf("decode %s: %w", r.typ.Name, err)
+	}
+	return v, nil
+}
+
+// TypeOf gives the type of a value without reading its record, and may ask the registry as Decode does.
+func (s *Serde[T]) TypeOf(ctx context.Context, data []byte) (Type[T], error) {
+	r, _, err := s.reader(ctx, data)
+	if err != nil {
+		return Type[T]{}, err
+	}
+	return r.typ.Type, nil
+}
+
+// reader finds what reads the value, and gives the value's record.
+func (s *Serde[T]) reader(ctx context.Context, data []byte) (*serdeReader[T], []byte, error) {
+	if s.invalid != nil {
+		return nil, nil, s.invalid
+	}
+	id, body, err := s.codec.schemaID(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r, ok := s.readers.Load(id); ok {
+		return r.(*serdeReader[T]), body, nil
+	}
+	writer, err := s.codec.writer(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, ok := s.byName[writer.name]
+	if !ok {
+		return nil, nil, fmt.Errorf("schema id %d on topic %s: %w: %s", id, s.topic, ErrUnknownType, writer.name)
+	}
+	d, err := s.codec.decoder(writer, t.schema, t.goType)
+	if err != nil {
+		return nil, nil, fmt.Errorf("schema id %d on topic %s: %w", id, s.topic, err)
+	}
+	r, _ := s.readers.LoadOrStore(id, &serdeReader[T]{typ: t, decoder: d})
+	return r.(*serdeReader[T]), body, nil
+}
