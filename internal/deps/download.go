@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
 // mavenPlugin is pinned to 2.10 on purpose: later ones read the parents of an artifact's POM even to copy that artifact
@@ -74,16 +76,19 @@ func (f fetcher) maven(ctx context.Context, work string, clean bool, goal string
 	return run(ctx, work, "mvn", args...)
 }
 
-func treePOM(coordinate string) string {
-	p := strings.Split(coordinate, ":")
-	return fmt.Sprintf(`<project xmlns="http://maven.apache.org/POM/4.0.0">
+func treePOM(coordinates string) string {
+	var b strings.Builder
+	b.WriteString(`<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>ledgerline</groupId><artifactId>deps</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
-    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>
-  </dependencies>
-</project>
-`, p[0], p[1], p[2])
+`)
+	for _, coordinate := range strings.Split(coordinates, "+") {
+		p := strings.Split(coordinate, ":")
+		fmt.Fprintf(&b, "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n", p[0], p[1], p[2])
+	}
+	b.WriteString("  </dependencies>\n</project>\n")
+	return b.String()
 }
 
 // toolPatience is how long a cancelled tool may take to clean up before it is killed.
@@ -106,33 +111,13 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-const lockInterval = 100 * time.Millisecond
-
 // lock takes a lock that holds between processes and ends with its holder, however that ends.
 func (f fetcher) lock(ctx context.Context, name, what string) (unlock func(), err error) {
-	file, err := os.OpenFile(filepath.Join(f.root, name), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := process.LockFile(ctx, filepath.Join(f.root, name), func() {
+		fmt.Fprintf(f.progress, "deps: %s: waiting for another process that is at it\n", what)
+	})
 	if err != nil {
 		return nil, err
 	}
-	tick := time.NewTicker(lockInterval)
-	defer tick.Stop()
-	for waited := false; ; waited = true {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
-		}
-		if !waited {
-			fmt.Fprintf(f.progress, "deps: %s: waiting for another process that is at it\n", what)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			file.Close()
-			return nil, fmt.Errorf("wait for %s: %w", file.Name(), ctx.Err())
-		}
-	}
+	return func() { file.Close() }, nil
 }

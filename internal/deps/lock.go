@@ -32,7 +32,7 @@ type file struct{ name, sum string }
 type source string
 
 const (
-	mavenTree source = "maven-tree" // a jar and all it depends on at run time
+	mavenTree source = "maven-tree" // a jar and all it depends on at run time, or several joined by "+"
 	mavenFile source = "maven-file" // one file alone
 	npmFile   source = "npm"        // one package
 )
@@ -47,7 +47,8 @@ func (c component) version() string {
 	if c.source == npmFile {
 		return c.coordinate[strings.LastIndex(c.coordinate, "@")+1:]
 	}
-	return strings.Split(c.coordinate, ":")[2]
+	first, _, _ := strings.Cut(c.coordinate, "+")
+	return strings.Split(first, ":")[2]
 }
 
 func (c component) tool() string {
@@ -160,7 +161,12 @@ func wellFormed(s source, coordinate string) bool {
 	case npmFile:
 		return strings.LastIndex(coordinate, "@") > 0
 	case mavenTree, mavenFile:
-		return strings.Count(coordinate, ":") >= 2
+		for _, one := range strings.Split(coordinate, "+") {
+			if strings.Count(one, ":") < 2 {
+				return false
+			}
+		}
+		return s == mavenTree || !strings.Contains(coordinate, "+")
 	}
 	return false
 }

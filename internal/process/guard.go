@@ -23,12 +23,9 @@ func (c *child) guard() int {
 	if o.Path == "" {
 		return c.keepFolders(o)
 	}
-	cmd := exec.Command(o.Path, o.Args...)
-	cmd.Env, cmd.Dir = o.Env, o.Dir
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = programAttributes(o)
-	if err := cmd.Start(); err != nil {
-		c.report(report{Started: true, Error: explainStart(o, err).Error()})
+	cmd, err := startProgram(o)
+	if err != nil {
+		c.report(report{Started: true, Error: err.Error()})
 		return 1
 	}
 	c.report(report{Started: true, Pid: cmd.Process.Pid})
@@ -80,10 +77,30 @@ func (c *child) keepFolders(o orders) int {
 	return 0
 }
 
-func explainStart(o orders, err error) error {
-	if o.UserNamespace && os.Geteuid() == 0 && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL)) {
-		return fmt.Errorf("%s refuses to run as root, and a user namespace to run it in is not permitted here (%w): "+
-			"run as another user, or allow unprivileged user namespaces (sysctl user.max_user_namespaces, the container's seccomp profile)", o.Name, err)
+// startProgram starts the program in the first of the ways that is permitted here.
+func startProgram(o orders) (*exec.Cmd, error) {
+	var hold *os.File
+	if o.Hold {
+		hold = os.NewFile(holdFd, "lock")
 	}
-	return err
+	var errs []error
+	for _, cmd := range programCommands(o) {
+		cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, os.Stdout, os.Stderr
+		if hold != nil {
+			cmd.ExtraFiles = []*os.File{hold}
+		}
+		err := cmd.Start()
+		if err == nil {
+			return cmd, nil
+		}
+		errs = append(errs, err)
+		if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EINVAL) {
+			break // not a matter of privileges
+		}
+	}
+	if len(errs) > 1 {
+		return nil, fmt.Errorf("%s refuses to run as root, and neither a user namespace nor another user is permitted here: run as another user: %w",
+			o.Name, errors.Join(errs...))
+	}
+	return nil, errs[0]
 }

@@ -31,8 +31,15 @@ type Spec struct {
 	OrphanSignal syscall.Signal // what a foreign program gets when its guard was killed; default SIGKILL (Linux only)
 
 	// UserNamespace runs a foreign program as uid and gid 1000 of a new user namespace when we are root, for those that
-	// refuse root. Its files belong to root outside. Without effect when we are not root.
+	// refuse root; its files belong to root outside. Where namespaces are not permitted, as in many containers, it runs
+	// as the true uid 1000 that may pass by file permissions. Without effect when we are not root.
 	UserNamespace bool
+
+	// Hold is a locked file (LockFile) that the child takes over: the lock lasts until the child and all it forked have
+	// ended, whoever else dies. Start closes ours, also when it fails.
+	Hold *os.File
+
+	noNamespace bool // for tests: as if namespaces were not permitted
 
 	// RemoveOnExit are folders removed once all has ended, provided that the end was wanted: by Stop, or because we are
 	// gone. After a crash or Kill they stay, for a restart or for whoever looks for the cause.
@@ -85,6 +92,9 @@ type Process struct {
 // Start starts the child and returns once it runs: for a foreign program, once the guard has started it. Whether it
 // answers is the caller's to find out. ctx bounds the starting alone.
 func Start(ctx context.Context, s Spec) (*Process, error) {
+	if s.Hold != nil {
+		defer s.Hold.Close()
+	}
 	s, err := s.withDefaults()
 	if err != nil {
 		return nil, err
@@ -130,6 +140,9 @@ func (p *Process) start(ctx context.Context) (err error) {
 	}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = stdin, logW, logW
 	p.cmd.ExtraFiles = []*os.File{statusW}
+	if p.spec.Hold != nil {
+		p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, p.spec.Hold)
+	}
 	if p.spec.Role != "" {
 		p.cmd.Dir, p.cmd.Env = p.spec.Dir, p.spec.Env
 	} else {
@@ -331,12 +344,13 @@ func (p *Process) Kill() error {
 func (p *Process) order(line string) { _, _ = io.WriteString(p.control, line+"\n") }
 
 func (s Spec) orders() orders {
-	o := orders{StopTimeout: s.StopTimeout, Remove: s.RemoveOnExit}
+	o := orders{StopTimeout: s.StopTimeout, Remove: s.RemoveOnExit, Hold: s.Hold != nil}
 	if s.Path == "" {
 		return o
 	}
 	o.Name, o.Path, o.Args, o.Env, o.Dir = s.Name, s.Path, s.Args, s.Env, s.Dir
-	o.StopSignal, o.OrphanSignal, o.UserNamespace = s.StopSignal, s.OrphanSignal, s.UserNamespace
+	o.StopSignal, o.OrphanSignal = s.StopSignal, s.OrphanSignal
+	o.UserNamespace, o.NoNamespace = s.UserNamespace, s.noNamespace
 	return o
 }
 

@@ -310,35 +310,90 @@ func TestStart_SaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestUserNamespace_RootIsSomebodyElse(t *testing.T) {
-	var log lockedBuffer
-	dir := t.TempDir()
-	p, err := Start(t.Context(), Spec{Path: "/bin/sh", Args: []string{"-c", "id -u; touch made; exec cat /proc/self/status"}, Dir: dir, Log: &log, UserNamespace: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	waitDone(t, p)
-	id, _, _ := strings.Cut(log.String(), "\n")
-	if want := max(os.Geteuid(), 0); want != 0 && id != strconv.Itoa(want) || want == 0 && id != "1000" {
-		t.Errorf("the program sees itself as user %s, we are %d", id, want)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "made")); err != nil {
-		t.Error(err)
+func TestUserNamespace_RootIsSomebodyElseAndDiesWithItsGuard(t *testing.T) {
+	for _, no := range []bool{false, true} {
+		t.Run(fmt.Sprintf("namespaces forbidden %v", no), func(t *testing.T) {
+			var log lockedBuffer
+			dir := filepath.Join(t.TempDir(), "private")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			p, err := Start(t.Context(), Spec{
+				Path: "/bin/sh", Args: []string{"-c", "touch made; echo user $(id -u); exec cat"}, Dir: dir,
+				Log: &log, UserNamespace: true, noNamespace: no, Env: []string{"PATH=/usr/bin:/bin"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Its standard input is empty, so cat ends at once; what matters here is who it was and what it could write.
+			waitDone(t, p)
+			want := os.Geteuid()
+			if want == 0 {
+				want = 1000
+			}
+			if !strings.Contains(log.String(), fmt.Sprintf("user %d\n", want)) {
+				t.Errorf("as user %d the program says: %s", os.Geteuid(), log.String())
+			}
+			if _, err := os.Stat(filepath.Join(dir, "made")); err != nil {
+				t.Error(err)
+			}
+
+			spec := serverSpec("good")
+			spec.UserNamespace, spec.noNamespace = true, no
+			if p, err = Start(t.Context(), spec); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			waitDone(t, p)
+			eventually(t, "the server is gone", func() bool { return gone(p.Pid()) })
+		})
 	}
 }
 
-func TestUserNamespace_DiesWithItsGuard(t *testing.T) {
+func TestHold_TheLockLastsAsLongAsTheServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	hold, err := LockFile(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	spec := serverSpec("good")
-	spec.UserNamespace = true
+	spec.Hold = hold
 	p, err := Start(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL); err != nil {
+	waits := make(chan struct{})
+	locked := make(chan error, 1)
+	go func() {
+		again, err := LockFile(t.Context(), path, func() { close(waits) })
+		if err == nil {
+			err = again.Close()
+		}
+		locked <- err
+	}()
+	select {
+	case <-waits:
+	case <-locked:
+		t.Fatal("the lock is free although the server runs")
+	}
+	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	waitDone(t, p)
-	eventually(t, "the server is gone", func() bool { return gone(p.Pid()) })
+	if err := <-locked; err != nil {
+		t.Error(err)
+	}
+
+	if hold, err = LockFile(t.Context(), path, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := LockFile(ctx, path, nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), path) {
+		t.Errorf("LockFile of a locked file = %v", err)
+	}
 }
 
 func TestTail_KeepsTheLastLines(t *testing.T) {

@@ -29,6 +29,7 @@ const (
 	orderKill = "kill" // guards only
 
 	statusFd = 3
+	holdFd   = 4
 )
 
 // orders is the first line on a child's standard input; stop and kill may follow, one a line.
@@ -41,7 +42,9 @@ type orders struct {
 	StopTimeout   time.Duration
 	OrphanSignal  syscall.Signal
 	UserNamespace bool
+	NoNamespace   bool // as if namespaces were not permitted
 	Remove        []string
+	Hold          bool // a lock came along as holdFd
 }
 
 // report is a line on a child's status pipe.

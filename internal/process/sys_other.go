@@ -4,13 +4,16 @@ package process
 
 import (
 	"os"
+	"os/exec"
 	"syscall"
 )
 
 func executable() (string, error) { return os.Executable() }
 
-// programAttributes has neither a parent-death signal nor user namespaces to offer here: a program outlives a guard that
-// was killed, and one that refuses root must be started by another user.
-func programAttributes(orders) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
+// programCommands has neither a parent-death signal nor user namespaces to offer here: a program outlives a guard that was
+// killed, and one that refuses root must be started by another user.
+func programCommands(o orders) []*exec.Cmd {
+	cmd := exec.Command(o.Path, o.Args...)
+	cmd.Dir, cmd.SysProcAttr = o.Dir, &syscall.SysProcAttr{Setpgid: true}
+	return []*exec.Cmd{cmd}
 }
