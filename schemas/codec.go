@@ -3,9 +3,7 @@ package schemas
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	hamba "github.com/hamba/avro/v2"
@@ -95,6 +93,19 @@ type schema struct {
 	text  string
 	hamba hamba.Schema
 	avro  *avro.Schema
+	shape *shape
+}
+
+// decoder reads bytes of one schema into one struct.
+type decoder struct {
+	wire *shape // of the bytes
+	val  hamba.ValDecoder
+}
+
+// encoder writes one struct as bytes of one schema.
+type encoder struct {
+	wire *shape
+	val  hamba.ValEncoder
 }
 
 // parse compiles a schema's text. Each goes into a cache of names of its own: two versions of a record share its name.
@@ -112,62 +123,70 @@ func parse(text string) (s *schema, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
 	}
+	sh, err := newShape(parsed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
+	}
 	name := root.Name
 	if root.Namespace != "" {
 		name = root.Namespace + "." + root.Name
 	}
-	return &schema{name: name, text: text, hamba: h, avro: parsed}, nil
+	return &schema{name: name, text: text, hamba: h, avro: parsed, shape: sh}, nil
 }
 
-// decoder gives what decodes bytes of the writer's schema into a struct made for the reader's.
-func (c *Codec) decoder(writer, reader *schema, typ reflect2.Type) (d hamba.ValDecoder, err error) {
+// decoder makes what reads bytes of the writer's schema into a struct made for the reader's. typ is the pointer's type.
+func (c *Codec) decoder(writer, reader *schema, typ reflect2.Type) (d decoder, err error) {
 	defer recoverTo(&err, "make decoder of "+reader.name)
 	if writer.text == reader.text {
-		return c.api.DecoderOf(reader.hamba, typ), nil
+		return decoder{wire: reader.shape, val: c.api.DecoderOf(reader.hamba, typ)}, nil
 	}
 	if err := readable(writer.avro, reader.avro); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
+		return decoder{}, fmt.Errorf("%w: %w", ErrIncompatible, err)
 	}
+	// A fresh one each time: it remembers answers by a fingerprint that overlooks defaults.
 	resolved, err := hamba.NewSchemaCompatibility().Resolve(reader.hamba, writer.hamba)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
+		return decoder{}, fmt.Errorf("%w: %w", ErrIncompatible, err)
 	}
-	return c.api.DecoderOf(resolved, typ), nil
+	return decoder{wire: writer.shape, val: c.api.DecoderOf(resolved, typ)}, nil
 }
 
 // decode fills record, a pointer to the struct that d was made for.
-func (c *Codec) decode(d hamba.ValDecoder, body []byte, record any) (err error) {
+func (c *Codec) decode(d *decoder, body []byte, record any) (err error) {
+	if err := d.wire.check(body, c.limits.MaxItems); err != nil {
+		return err
+	}
 	defer recoverTo(&err, "decode")
 	r := c.readers.Get().(*hamba.Reader)
 	defer c.readers.Put(r)
 	r.Reset(body)
 	r.Error = nil
-	d.Decode(reflect2.PtrOf(record), r)
+	d.val.Decode(reflect2.PtrOf(record), r)
 	if r.Error != nil {
-		if errors.Is(r.Error, io.EOF) || errors.Is(r.Error, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("%w: %w", ErrTruncated, r.Error)
-		}
 		return fmt.Errorf("%w: %w", ErrMalformed, r.Error)
-	}
-	r.Peek()
-	if r.Error == nil {
-		return ErrTrailingBytes
 	}
 	return nil
 }
 
-// encode appends the Avro of record, a pointer to the struct that e was made for.
-func (c *Codec) encode(dst []byte, e hamba.ValEncoder, record any) (out []byte, err error) {
+// encode appends the Avro of record, a pointer to the struct that t was made for. What it appends, decode reads.
+func (c *Codec) encode(dst []byte, e *encoder, record any) (out []byte, err error) {
 	defer recoverTo(&err, "encode")
 	w := c.writers.Get().(*hamba.Writer)
 	defer c.writers.Put(w)
 	w.Reset(nil)
 	w.Error = nil
-	e.Encode(reflect2.PtrOf(record), w)
+	e.val.Encode(reflect2.PtrOf(record), w)
 	if w.Error != nil {
 		return dst, w.Error
 	}
-	return append(dst, w.Buffer()...), nil
+	body := w.Buffer()
+	if n := wireHeader + len(body); n > c.limits.MaxBytes {
+		return dst, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, c.limits.MaxBytes)
+	}
+	if err := e.wire.check(body, c.limits.MaxItems); err != nil {
+		return dst, err
+	}
+	return append(dst, body...), nil
 }
 
 // recoverTo turns a panic into an error: the Avro library panics on some values, and one bad value must not end the

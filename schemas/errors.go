@@ -23,6 +23,8 @@ var (
 	ErrIncompatible = errors.New("incompatible schema")
 	// ErrRegistryUnavailable: the registry could not be asked. Nothing is wrong with the value: try again later.
 	ErrRegistryUnavailable = errors.New("schema registry unavailable")
+	// ErrInvalidJSON: a JSON document that is no record of the type asked for.
+	ErrInvalidJSON = errors.New("invalid JSON document")
 	// ErrNotRegistered: Append before Register.
 	ErrNotRegistered = errors.New("type is not registered")
 )

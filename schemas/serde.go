@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	hamba "github.com/hamba/avro/v2"
 	"github.com/modern-go/reflect2"
 )
 
@@ -32,14 +31,15 @@ type serdeType[T Record] struct {
 	Type[T]
 	schema  *schema
 	goType  reflect2.Type // of the pointer
-	encoder hamba.ValEncoder
+	encoder encoder
+	own     decoder      // of its own schema
 	id      atomic.Int64 // of its schema in the registry; 0 before it is registered
 }
 
 // serdeReader reads values written with one schema.
 type serdeReader[T Record] struct {
 	typ     *serdeType[T]
-	decoder hamba.ValDecoder
+	decoder decoder
 }
 
 // NewSerde makes a serde; it does no I/O. A type whose schema and struct do not belong together is reported by every
@@ -75,7 +75,11 @@ func newSerdeType[T Record](c *Codec, t Type[T]) (st *serdeType[T], err error) {
 	case t.New().AvroName() != t.Name:
 		return nil, fmt.Errorf("its struct is record %s", t.New().AvroName())
 	}
-	return &serdeType[T]{Type: t, schema: sch, goType: typ, encoder: c.api.EncoderOf(sch.hamba, typ)}, nil
+	own, err := c.decoder(sch, sch, typ)
+	if err != nil {
+		return nil, err
+	}
+	return &serdeType[T]{Type: t, schema: sch, goType: typ, own: own, encoder: encoder{wire: sch.shape, val: c.api.EncoderOf(sch.hamba, typ)}}, nil
 }
 
 // Topic is the topic whose records this serde reads and writes.
@@ -116,13 +120,9 @@ func (s *Serde[T]) Append(dst []byte, v T) ([]byte, error) {
 	if id == 0 {
 		return dst, fmt.Errorf("encode %s for topic %s: %w: call Register first", t.Name, s.topic, ErrNotRegistered)
 	}
-	start := len(dst)
 	out := binary.BigEndian.AppendUint32(append(dst, wireMagic), uint32(id))
-	if out, err = s.codec.encode(out, t.encoder, v); err != nil {
+	if out, err = s.codec.encode(out, &t.encoder, v); err != nil {
 		return dst, fmt.Errorf("encode %s for topic %s: %w", t.Name, s.topic, err)
-	}
-	if n := len(out) - start; n > s.codec.limits.MaxBytes {
-		return dst, fmt.Errorf("encode %s for topic %s: %w: %d bytes, at most %d", t.Name, s.topic, ErrTooLarge, n, s.codec.limits.MaxBytes)
 	}
 	return out, nil
 }
@@ -150,7 +150,7 @@ func (s *Serde[T]) Decode(ctx context.Context, data []byte) (T, error) {
 		return none, err
 	}
 	v := r.typ.New()
-	if err := s.codec.decode(r.decoder, body, v); err != nil {
+	if err := s.codec.decode(&r.decoder, body, v); err != nil {
 		return none, fmt.Errorf("decode %s: %w", r.typ.Name, err)
 	}
 	return v, nil
