@@ -46,7 +46,7 @@ func (c *child) guard() int {
 	<-ended
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what the program forked and left behind in its group
 
-	c.finish(o, report{Ended: true, State: cmd.ProcessState.String(), Forced: forced})
+	c.finish(o, report{Ended: true, State: cmd.ProcessState.String(), Success: cmd.ProcessState.Success(), Forced: forced})
 	return 0
 }
 

@@ -86,6 +86,7 @@ type Process struct {
 	pid      int
 	stopping bool // a clean end was asked for …
 	killed   bool // … or a hard one
+	success  bool // a foreign program ended by itself with exit status 0
 	err      error
 }
 
@@ -104,6 +105,26 @@ func Start(ctx context.Context, s Spec) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	return p, nil
+}
+
+// Run starts a foreign program and waits for its end, which must be exit status 0. When ctx ends first the program is
+// killed.
+func Run(ctx context.Context, s Spec) error {
+	p, err := Start(ctx, s)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("%s: %w", p.spec.Name, ctx.Err()), p.Kill())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.success {
+		return nil
+	}
+	return p.err
 }
 
 func (p *Process) start(ctx context.Context) (err error) {
@@ -231,6 +252,7 @@ func (p *Process) wait(status *bufio.Reader, statusR, logR *os.File, started cha
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.control.Close()
+	p.success = last.Success && !lingering
 	p.err = p.outcome(last, waitErr, lingering)
 	if p.stopping && !last.Ended {
 		// The child was killed before it could clean up after itself.

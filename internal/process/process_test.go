@@ -352,6 +352,20 @@ func TestUserNamespace_RootIsSomebodyElseAndDiesWithItsGuard(t *testing.T) {
 	}
 }
 
+func TestRun_WaitsForSuccess(t *testing.T) {
+	if err := Run(t.Context(), Spec{Path: "/bin/true"}); err != nil {
+		t.Error(err)
+	}
+	if err := Run(t.Context(), serverSpec("crash")); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("Run of a crash = %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := Run(ctx, serverSpec("good")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run past its time = %v", err)
+	}
+}
+
 func TestHold_TheLockLastsAsLongAsTheServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	hold, err := LockFile(t.Context(), path, nil)

@@ -53,6 +53,7 @@ type report struct {
 	Pid     int    `json:",omitempty"`
 	Ended   bool   // the server has ended, and what was to be removed is removed
 	State   string `json:",omitempty"` // in words: "exit status 1", "signal: killed"
+	Success bool   `json:",omitempty"` // exit status 0
 	Forced  bool   `json:",omitempty"` // it did not stop in time
 	Error   string `json:",omitempty"`
 }
