@@ -15,6 +15,8 @@ import (
 	"strings"
 )
 
+//go:generate go run ./cmd/generate everything
+
 // File is one generated file.
 type File struct {
 	Path    string // where it belongs

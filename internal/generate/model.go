@@ -240,13 +240,20 @@ func plainNode(n avro.SchemaNode) any {
 	return out
 }
 
+// fieldDoc is the field's doc, and its default where Go's zero value would be taken for it.
 func fieldDoc(f avro.SchemaField) string {
 	doc := strings.TrimSpace(f.Doc)
+	var def string
+	switch v := f.Default.(type) {
+	case string:
+		def = fmt.Sprintf("%q", v)
+	case bool, int32, int64, float32, float64:
+		def = fmt.Sprint(v)
+	default:
+		def = "in the schema"
+	}
 	if f.HasDefault && !isZero(f.Default) {
-		if doc != "" {
-			doc = strings.TrimSuffix(doc, ".") + ". "
-		}
-		doc += fmt.Sprintf("Absent in JSON and in older records it is %v.", f.Default)
+		doc = strings.TrimSpace(doc + " Default " + def + ".")
 	}
 	return doc
 }

@@ -13,8 +13,8 @@ var initialisms = map[string]bool{
 	"ttl": true, "udp": true, "ui": true, "uri": true, "url": true, "utc": true, "utf8": true, "uuid": true, "vat": true, "xml": true,
 }
 
-// goName turns an Avro name into an exported Go name: amount_minor becomes AmountMinor, owner_id OwnerID. Avro names
-// hold only letters, digits and underscores, and begin with none of the digits.
+// goName turns an Avro name into an exported Go name: amount_minor becomes AmountMinor, owner_id OwnerID, DARK_BLUE
+// DarkBlue. Avro names hold only letters, digits and underscores, and begin with none of the digits.
 func goName(name string) string {
 	var b strings.Builder
 	for part := range strings.SplitSeq(name, "_") {
@@ -24,6 +24,9 @@ func goName(name string) string {
 		if initialisms[strings.ToLower(part)] {
 			b.WriteString(strings.ToUpper(part))
 			continue
+		}
+		if len(part) > 1 && part == strings.ToUpper(part) {
+			part = strings.ToLower(part)
 		}
 		b.WriteString(strings.ToUpper(part[:1]) + part[1:])
 	}

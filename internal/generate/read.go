@@ -104,9 +104,9 @@ func (f *folder) add(path string, r role) error {
 	if err != nil {
 		return fmt.Errorf("read schema: %w", err)
 	}
-	// encoding/json first: its errors say where in the file, which matters most for a comma too many.
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, raw); err != nil {
+	// encoding/json first: it says where in the file, which matters most for a comma too many.
+	var doc any
+	if err := json.Unmarshal(raw, &doc); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
 			line := 1 + bytes.Count(raw[:min(int(syntax.Offset), len(raw))], []byte("\n"))
@@ -114,8 +114,15 @@ func (f *folder) add(path string, r role) error {
 		}
 		return fmt.Errorf("%s: not JSON: %w", path, err)
 	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return fmt.Errorf("%s: not JSON: %w", path, err)
+	}
 	parsed, err := avro.Parse(compact.String())
 	if err != nil {
+		if name := faultyField(compact.Bytes()); name != "" {
+			return fmt.Errorf("%s: field %s: not valid Avro: %w", path, name, err)
+		}
 		return fmt.Errorf("%s: not a valid Avro schema: %w", path, err)
 	}
 	s := source{path: path, role: r, text: compact.String(), root: *parsed.Root()}
@@ -130,6 +137,38 @@ func (f *folder) add(path string, r role) error {
 	}
 	f.sources = append(f.sources, s)
 	return nil
+}
+
+// faultyField finds the field of a record that makes its schema invalid: the last of the shortest beginning of the
+// fields that is. It is empty when the fault is not in a field.
+func faultyField(text []byte) string {
+	var record map[string]json.RawMessage
+	var fields []json.RawMessage
+	if json.Unmarshal(text, &record) != nil || json.Unmarshal(record["fields"], &fields) != nil {
+		return ""
+	}
+	for n := range len(fields) + 1 {
+		beginning, err := json.Marshal(fields[:n])
+		if err != nil {
+			return ""
+		}
+		record["fields"] = beginning
+		schema, err := json.Marshal(record)
+		if err != nil {
+			return ""
+		}
+		if _, err := avro.Parse(string(schema)); err == nil {
+			continue
+		}
+		var field struct {
+			Name string `json:"name"`
+		}
+		if n == 0 || json.Unmarshal(fields[n-1], &field) != nil {
+			return ""
+		}
+		return field.Name
+	}
+	return ""
 }
 
 func article(avroType string) string {
