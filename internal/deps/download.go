@@ -28,17 +28,30 @@ var howToGet = map[string]string{
 
 // tools checks that what download needs is installed.
 func (f fetcher) tools(c component) error {
-	needed := []string{"npm"}
-	if c.tool() == "mvn" {
-		needed = []string{"mvn", "java"}
+	if _, err := exec.LookPath(c.tool()); err != nil {
+		return fmt.Errorf("%s is not installed: %s (Debian, Ubuntu), or set %s to a folder that holds %s",
+			c.tool(), howToGet[c.tool()], Override(c.name), contents[c.name])
 	}
-	for _, tool := range needed {
-		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%s is not installed: %s (Debian, Ubuntu), or set %s to a folder that holds %s",
-				tool, howToGet[tool], Override(c.name), contents[c.name])
-		}
+	if c.tool() == "mvn" {
+		_, err := Java()
+		return err
 	}
 	return nil
+}
+
+// Java is the program that runs Kafka and Apicurio: $JAVA_HOME's, else the first in the path.
+func Java() (string, error) {
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		java := filepath.Join(home, "bin", "java")
+		if _, err := os.Stat(java); err == nil {
+			return java, nil
+		}
+	}
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return "", fmt.Errorf("java is not installed: %s (Debian, Ubuntu), or set JAVA_HOME to a Java 17 or later", howToGet["java"])
+	}
+	return java, nil
 }
 
 // download lets the component's tool put its files into the folder loaded. work is a scratch folder. With clean, the

@@ -228,6 +228,9 @@ func (s *Server) URL() string { return s.urlOf(Database) }
 // Addr is host and port.
 func (s *Server) Addr() string { return s.addr }
 
+// Pid is the postmaster's.
+func (s *Server) Pid() int { return s.proc.Pid() }
+
 // Stop shuts the server down in good order; clients are disconnected.
 func (s *Server) Stop(ctx context.Context) error { return s.proc.Stop(ctx) }
 
