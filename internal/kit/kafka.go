@@ -141,6 +141,10 @@ func (k *kafka) settings(dir string) map[string]string {
 		"group.min.session.timeout.ms":             "500",
 		"group.consumer.min.session.timeout.ms":    "500",
 		"group.consumer.min.heartbeat.interval.ms": "100",
+
+		// A killed broker may only register again when the session of its former self has ended: 9 s unless set.
+		"broker.session.timeout.ms":    "3000",
+		"broker.heartbeat.interval.ms": "500",
 	}
 	return s
 }
