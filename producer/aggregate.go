@@ -1,0 +1,96 @@
+package producer
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// Aggregate declares one kind of aggregate: the rules by which its commands become events. Both functions are pure: no
+// clock, no I/O, no randomness, no writing into a slice or map that the state shares; time and ids come with the command.
+type Aggregate[S any, C, E schemas.Record] struct {
+	// Kind names the kind and its records; the generated code of the kind's schema folder provides it.
+	Kind schemas.Kind[S, C, E]
+
+	// Evolve returns the state after an event. It must accept every event that was ever written: it never refuses.
+	Evolve func(S, E) S
+
+	// Decide answers a command with events or with a refusal. The zero State is that of an aggregate without events.
+	Decide func(S, C, Meta) Decision[E]
+}
+
+// Meta is what a command carries beside its own fields.
+type Meta struct {
+	ID            string    // the aggregate's id: the record key
+	CommandID     string    // ce_id, or "topic/partition/offset" of the record first published
+	CorrelationID string    // ce_correlationid, or the command id
+	Principal     string    // ce_authid: who asked for it; "" when unknown
+	Time          time.Time // business time, UTC: ce_time, or when the command was appended to its topic
+	Version       int64     // sequence of the aggregate's last event; 0: it does not exist yet
+}
+
+// Decision is the answer of Decide: Accept or Reject. The zero Decision accepts and changes nothing.
+type Decision[E schemas.Record] struct {
+	events   []E
+	rejected bool
+	code     string
+	message  string
+}
+
+// Accept answers a command with the events that it causes, in order. Without events the command is accepted and changes
+// nothing.
+func Accept[E schemas.Record](events ...E) Decision[E] { return Decision[E]{events: events} }
+
+// Reject refuses a command by a business rule. The code is stable and for programs (such as "insufficient_funds"), the
+// message for people.
+func Reject[E schemas.Record](code, format string, args ...any) Decision[E] {
+	return Decision[E]{rejected: true, code: code, message: fmt.Sprintf(format, args...)}
+}
+
+// Events are the events of an accepting decision.
+func (d Decision[E]) Events() []E { return d.events }
+
+// Rejection gives the code and message of a refusal, and whether the decision is one.
+func (d Decision[E]) Rejection() (code, message string, rejected bool) {
+	return d.code, d.message, d.rejected
+}
+
+// Definition is an Aggregate of any state, command and event type. Only Aggregate implements it.
+type Definition interface {
+	// KindName is the kind's name, the first part of its topics' names.
+	KindName() string
+	// CommandNames are the full Avro names of the commands it takes.
+	CommandNames() []string
+
+	machine(codec *schemas.Codec, topics schemas.Topics) machine
+	check() error
+}
+
+// KindName implements Definition.
+func (a Aggregate[S, C, E]) KindName() string { return a.Kind.Name }
+
+// CommandNames implements Definition.
+func (a Aggregate[S, C, E]) CommandNames() []string {
+	names := make([]string, len(a.Kind.Commands))
+	for i, t := range a.Kind.Commands {
+		names[i] = t.Name
+	}
+	return names
+}
+
+func (a Aggregate[S, C, E]) check() error {
+	switch {
+	case a.Kind.Name == "":
+		return fmt.Errorf("aggregate without a kind: set Kind to the Kind variable of its generated schema package")
+	case a.Evolve == nil || a.Decide == nil:
+		return fmt.Errorf("aggregate %s: Evolve and Decide must both be set", a.Kind.Name)
+	case len(a.Kind.Commands) == 0 || len(a.Kind.Events) == 0:
+		return fmt.Errorf("aggregate %s: its schema folder has no commands or no events", a.Kind.Name)
+	}
+	return nil
+}
+
+func (a Aggregate[S, C, E]) machine(codec *schemas.Codec, topics schemas.Topics) machine {
+	return newTypedMachine(a, codec, topics)
+}

@@ -1,0 +1,257 @@
+package producer
+
+import (
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
+)
+
+// book is what this member knows of one partition: the aggregates, the answers given lately, and how far the input is
+// processed. Everything in it can be rebuilt from the log, and everything that a transaction changed can be taken back.
+type book struct {
+	partition  int32
+	writer     *writer
+	limits     limits
+	shelf      shelf
+	window     *window
+	next       map[string]int64 // input topic → offset of the next record to process
+	nextBefore map[string]int64 // as it was before the open transaction
+	marks      map[markKey]sourceSeen
+}
+
+// limits bound what one command may cause.
+type limits struct {
+	eventBytes int // of one encoded event
+	events     int // of one command
+	sources    int // numbered senders of one aggregate
+}
+
+type markKey struct{ id, source string }
+
+// result is what one command leads to.
+type result struct {
+	records []*kgo.Record
+	outcome string // for metrics: a reply's outcome, "duplicate" or "forwarded"
+	dead    bool
+}
+
+func newBook(partition int32, w *writer, l limits, s shelf, win *window) *book {
+	return &book{
+		partition: partition, writer: w, limits: l, shelf: s, window: win,
+		next: map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
+	}
+}
+
+// seen reports whether the record was processed and committed before: then it must not have an effect again, wherever the
+// group's offsets point.
+func (b *book) seen(rec *kgo.Record) bool { return rec.Offset < b.next[rec.Topic] }
+
+// process decides one command. Its effects on the book hold until rollback; an error means that the transaction can't go
+// on, never that the command is bad.
+func (b *book) process(c *command) (result, error) {
+	b.advance(c.rec)
+	if c.refused != nil {
+		return b.refuse(c, c.refused)
+	}
+	if schemas.Partition(c.id, b.writer.partitions) != b.partition {
+		if from, ok := schemas.Header(c.rec, schemas.HeaderOrigin); ok {
+			return b.refuse(c, refuse(CodeMisrouted, "forwarded from %s to partition %d, which is not %s's", from, b.partition, c.id))
+		}
+		return result{records: []*kgo.Record{b.writer.forward(c)}, outcome: outcomeForwarded}, nil
+	}
+	if a := b.window.find(c.id, c.meta.CommandID, c.at); a != nil {
+		if a.hash != c.hash {
+			return b.refuse(c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for a command with another content"})
+		}
+		return b.answer(c, ledgerline.Reply{
+			Outcome: a.outcome, Duplicate: true, Code: a.code, Message: a.message,
+			FirstSequence: a.first, LastSequence: a.last, Version: a.version,
+		}, false)
+	}
+	var version int64
+	var sources []sourceSeen
+	if h := b.shelf.head(c.id); h != nil {
+		version, sources = h.version, h.sources
+	}
+	if c.source != "" {
+		if last, ok := lastOf(sources, c.source); ok && c.sequence <= last.sequence {
+			return b.answerSeen(c, last, version)
+		} else if !ok && len(sources) >= b.limits.sources {
+			return b.refuse(c, refuse(CodeTooManySources, "aggregate %s already has %d numbered senders: send without source, or raise the limit", c.id, len(sources)))
+		}
+	}
+	if c.expected >= 0 && c.expected != version {
+		return b.answer(c, ledgerline.Reply{
+			Outcome: Conflict, Code: CodeVersionConflict, Version: version,
+			Message: "the aggregate is at another version than expected: read it again and decide anew",
+		}, false)
+	}
+	return b.decide(c, version)
+}
+
+func (b *book) decide(c *command, version int64) (result, error) {
+	v, err := b.shelf.decide(c.id, c.record, c.meta)
+	var panicked *panicError
+	switch {
+	case errors.As(err, &panicked):
+		return b.refuse(c, refuse(CodePanic, "%v", err))
+	case err != nil:
+		return b.refuse(c, refuse(CodeUndecodable, "%v", err))
+	}
+	if v.rejected {
+		b.note(c, Rejected, v.code)
+		return b.answer(c, ledgerline.Reply{Outcome: Rejected, Code: v.code, Message: v.message, Version: version}, true)
+	}
+	if len(v.events) > b.limits.events {
+		return b.refuse(c, refuse(CodeTooManyEvents, "%d events from one command: at most %d", len(v.events), b.limits.events))
+	}
+	for _, e := range v.events {
+		if len(e.data) > b.limits.eventBytes {
+			return b.refuse(c, refuse(CodeEventTooLarge, "event %s has %d bytes: at most %d", e.name, len(e.data), b.limits.eventBytes))
+		}
+	}
+	b.shelf.keep()
+	b.note(c, Accepted, "")
+	r := ledgerline.Reply{Outcome: Accepted, Version: version + int64(len(v.events))}
+	if len(v.events) > 0 {
+		r.FirstSequence, r.LastSequence = version+1, r.Version
+	}
+	res, err := b.answer(c, r, true)
+	if err != nil {
+		return result{}, err
+	}
+	for i, e := range v.events {
+		res.records = append(res.records, b.writer.event(c, version+1+int64(i), i == 0, e))
+	}
+	return res, nil
+}
+
+// answer writes a reply, and remembers it when a repetition is to get it again.
+func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, error) {
+	r.CommandID = c.meta.CommandID
+	records, err := b.writer.reply(c, &r, remember)
+	if err != nil {
+		return result{}, err
+	}
+	if remember {
+		b.window.add(c.id, c.meta.CommandID, answer{
+			hash: c.hash, outcome: r.Outcome, code: r.Code, message: r.Message,
+			first: r.FirstSequence, last: r.LastSequence, version: r.Version, at: c.at,
+		})
+	}
+	outcome := r.Outcome
+	if r.Duplicate {
+		outcome = outcomeDuplicate
+	}
+	return result{records: records, outcome: outcome}, nil
+}
+
+// answerSeen answers a number that its sender used before. What became of the last one is known; of an older one only that
+// it was processed.
+func (b *book) answerSeen(c *command, last sourceSeen, version int64) (result, error) {
+	r := ledgerline.Reply{Outcome: Accepted, Duplicate: true, Code: CodeSourceSequenceSeen, Version: version}
+	r.Message = "this number of source " + c.source + " was processed before; nothing was done again"
+	if c.sequence == last.sequence {
+		r.Outcome = last.outcome
+		if last.code != "" {
+			r.Message += "; it was " + last.outcome + ": " + last.code
+		}
+	}
+	return b.answer(c, r, false)
+}
+
+// refuse answers with an error, and keeps the record as a dead letter where somebody must look at it.
+func (b *book) refuse(c *command, why *refusal) (result, error) {
+	var version int64
+	if h := b.shelf.head(c.id); h != nil {
+		version = h.version
+	}
+	res, err := b.answer(c, ledgerline.Reply{Outcome: Error, Code: why.code, Message: clip(why.message, 2<<10), Version: version}, false)
+	if err != nil {
+		return result{}, err
+	}
+	if why.dead {
+		res.records, res.dead = append(res.records, b.writer.deadLetter(c, why)), true
+	}
+	return res, nil
+}
+
+// note keeps a numbered sender's last number.
+func (b *book) note(c *command, outcome, code string) {
+	if c.source == "" {
+		return
+	}
+	b.shelf.touch(c.id)
+	s := sourceSeen{source: c.source, sequence: c.sequence, outcome: outcome, code: code}
+	h := b.shelf.head(c.id)
+	h.sources = with(h.sources, s)
+	b.marks[markKey{c.id, c.source}] = s
+}
+
+func lastOf(sources []sourceSeen, source string) (sourceSeen, bool) {
+	for _, s := range sources {
+		if s.source == source {
+			return s, true
+		}
+	}
+	return sourceSeen{}, false
+}
+
+// with gives the sources with one of them replaced or added, in a slice of its own: the old one may be needed for rollback.
+func with(sources []sourceSeen, s sourceSeen) []sourceSeen {
+	out := make([]sourceSeen, 0, len(sources)+1)
+	for _, old := range sources {
+		if old.source != s.source {
+			out = append(out, old)
+		}
+	}
+	return append(out, s)
+}
+
+func (b *book) advance(rec *kgo.Record) {
+	if _, ok := b.nextBefore[rec.Topic]; !ok {
+		b.nextBefore[rec.Topic] = b.next[rec.Topic]
+	}
+	b.next[rec.Topic] = rec.Offset + 1
+}
+
+// bookmarks are the records that the open transaction adds to the snapshots topic: how far the input is processed, and the
+// last numbers of the senders that it met.
+func (b *book) bookmarks() ([]*kgo.Record, error) {
+	out := make([]*kgo.Record, 0, len(b.nextBefore)+len(b.marks))
+	for topic := range b.nextBefore {
+		rec, err := b.writer.position(b.partition, topic, b.next[topic])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rec)
+	}
+	for key, s := range b.marks {
+		rec, err := b.writer.sourceMark(b.partition, key.id, s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
+func (b *book) commit() {
+	b.shelf.commit()
+	b.window.commit()
+	clear(b.nextBefore)
+	clear(b.marks)
+}
+
+func (b *book) rollback() {
+	b.shelf.rollback()
+	b.window.rollback()
+	for topic, next := range b.nextBefore {
+		b.next[topic] = next
+	}
+	clear(b.nextBefore)
+	clear(b.marks)
+}

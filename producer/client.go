@@ -1,0 +1,310 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
+)
+
+// ClientConfig of a Client. Only Brokers and Registry have no default.
+type ClientConfig struct {
+	Brokers     []string          // host:port addresses to start from
+	Client      []kgo.Opt         // options for every connection: TLS, SASL, a dialer
+	Registry    *schemas.Registry // knows the schemas
+	TopicPrefix string            // stands before all topic names; default ""
+	Logger      *slog.Logger      // default slog.Default()
+}
+
+// Command is what a client publishes. Only AggregateID and Record are needed.
+type Command struct {
+	AggregateID string
+	Record      schemas.Record // a command of the kind, such as *account.DepositMoney
+
+	CommandID       string    // idempotency key; default a new UUIDv7
+	CorrelationID   string    // to what it belongs; default the command id
+	Principal       string    // who asks for it
+	Time            time.Time // business time; default when it is appended
+	ExpectedVersion *int64    // refuse with a conflict when the aggregate is at another version
+
+	Source         string // who numbers its commands per aggregate, with SourceSequence …
+	SourceSequence int64  // … 1, 2, 3 …: recognised for ever, beyond any window
+}
+
+// Client publishes commands of one kind and waits for their replies. It reads the replies topic from before it publishes, so
+// that no reply is missed, without a consumer group. Safe for concurrent use while Run runs.
+type Client struct {
+	cfg     ClientConfig
+	kind    string
+	topics  schemas.Topics
+	machine machine
+	replies *schemas.Serde[*ledgerline.Reply]
+
+	started chan struct{} // closed when commands can be published
+	stopped chan struct{} // closed when Run has returned
+
+	mu         sync.Mutex
+	cl         *kgo.Client
+	partitions int32
+	err        error // why Run has returned
+	pending    map[string][]*Pending
+}
+
+// Pending is a published command whose reply may not be here yet.
+type Pending struct {
+	CommandID string
+
+	client *Client
+	key    string
+	done   chan struct{}
+	once   sync.Once
+	reply  *ledgerline.Reply
+	err    error
+}
+
+// NewClient returns a Client for a kind. It does no I/O.
+func NewClient(cfg ClientConfig, def Definition) *Client {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	topics := schemas.TopicsOf(cfg.TopicPrefix, def.KindName())
+	codec := schemas.NewCodec(cfg.Registry)
+	return &Client{
+		cfg: cfg, kind: def.KindName(), topics: topics,
+		machine: def.machine(codec, topics),
+		replies: schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
+		started: make(chan struct{}), stopped: make(chan struct{}),
+		pending: map[string][]*Pending{},
+	}
+}
+
+// Parse makes a command of plain JSON: no wrapped unions, absent fields take their defaults. typeName is the full Avro name or
+// its last part.
+func (c *Client) Parse(typeName string, doc []byte) (schemas.Record, error) {
+	return c.machine.parseCommand(typeName, doc)
+}
+
+// Run tails the replies until ctx ends (nil) or reading can't go on (an error). It may be called once.
+func (c *Client) Run(ctx context.Context) (err error) {
+	defer func() {
+		c.stop(err)
+	}()
+	if err := c.machine.register(ctx); err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(slices.Concat(c.cfg.Client, []kgo.Opt{
+		kgo.SeedBrokers(c.cfg.Brokers...),
+		kgo.WithLogger(kafkaLog{c.cfg.Logger}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxWait(time.Second),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.ProducerLinger(0),
+	})...)
+	if err != nil {
+		return err
+	}
+	defer cl.CloseAllowingRebalance()
+	adm := kadm.NewClient(cl)
+	details, err := adm.ListTopics(ctx, c.topics.Commands, c.topics.Replies)
+	if err == nil {
+		err = details.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("look up topics %s and %s (a producer creates them): %w", c.topics.Commands, c.topics.Replies, err)
+	}
+	ends, err := adm.ListEndOffsets(ctx, c.topics.Replies)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("list end offsets of %s: %w", c.topics.Replies, err)
+	}
+	from := map[int32]kgo.Offset{}
+	ends.Each(func(o kadm.ListedOffset) { from[o.Partition] = kgo.NewOffset().At(o.Offset) })
+	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{c.topics.Replies: from})
+	c.mu.Lock()
+	c.cl, c.partitions = cl, int32(len(details[c.topics.Commands].Partitions))
+	c.mu.Unlock()
+	close(c.started)
+	for {
+		fetches := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("read replies: %w", err)
+		}
+		fetches.EachRecord(func(rec *kgo.Record) { c.deliver(ctx, rec) })
+	}
+}
+
+// deliver hands a reply to those who wait for it.
+func (c *Client) deliver(ctx context.Context, rec *kgo.Record) {
+	reply, err := c.replies.Decode(ctx, rec.Value)
+	if err != nil {
+		c.cfg.Logger.Warn("reply can't be read", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "error", err)
+		return
+	}
+	key := windowKey(string(rec.Key), reply.CommandID)
+	c.mu.Lock()
+	waiting := c.pending[key]
+	delete(c.pending, key)
+	c.mu.Unlock()
+	for _, p := range waiting {
+		p.settle(reply, nil)
+	}
+}
+
+// stop settles all who still wait.
+func (c *Client) stop(err error) {
+	c.mu.Lock()
+	if err == nil {
+		err = ErrClosed
+	}
+	c.err = err
+	waiting := c.pending
+	c.pending = map[string][]*Pending{}
+	c.mu.Unlock()
+	close(c.stopped)
+	for _, list := range waiting {
+		for _, p := range list {
+			p.settle(nil, err)
+		}
+	}
+}
+
+// Publish sends a command and waits for its reply. When ctx ends first, the command may still have its effect: ask again
+// with the same CommandID.
+func (c *Client) Publish(ctx context.Context, cmd Command) (*ledgerline.Reply, error) {
+	p, err := c.Send(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return p.Wait(ctx)
+}
+
+// Send sends a command. It returns before the broker has it; Wait tells.
+func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
+	select {
+	case <-c.started:
+	case <-c.stopped:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("client is not started: %w", ctx.Err())
+	}
+	if err := schemas.ValidateID(cmd.AggregateID); err != nil {
+		return nil, err
+	}
+	value, err := c.machine.encodeCommand(cmd.Record)
+	if err != nil {
+		return nil, err
+	}
+	if cmd.CommandID == "" {
+		cmd.CommandID = uuid.Must(uuid.NewV7()).String()
+	}
+	p := &Pending{CommandID: cmd.CommandID, client: c, key: windowKey(cmd.AggregateID, cmd.CommandID), done: make(chan struct{})}
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return nil, c.err
+	}
+	c.pending[p.key] = append(c.pending[p.key], p)
+	cl, partitions := c.cl, c.partitions
+	c.mu.Unlock()
+	cl.Produce(ctx, &kgo.Record{
+		Topic: c.topics.Commands, Partition: schemas.Partition(cmd.AggregateID, partitions),
+		Key: []byte(cmd.AggregateID), Value: value, Headers: cmd.headers(c.kind),
+	}, func(_ *kgo.Record, err error) {
+		if err != nil {
+			p.forget()
+			p.settle(nil, fmt.Errorf("publish %s to %s: %w", cmd.Record.AvroName(), cmd.AggregateID, err))
+		}
+	})
+	return p, nil
+}
+
+func (cmd Command) headers(kind string) []kgo.RecordHeader {
+	h := envelope(make([]kgo.RecordHeader, 0, 11), cmd.CommandID, cmd.Record.AvroName(), "/ledgerline/"+kind+"/client")
+	optional := func(key, value string) {
+		if value != "" {
+			h = append(h, header(key, value))
+		}
+	}
+	optional(schemas.HeaderCorrelationID, cmd.CorrelationID)
+	if cmd.Principal != "" {
+		h = append(h, header(schemas.HeaderAuthType, "user"), header(schemas.HeaderAuthID, cmd.Principal))
+	}
+	if !cmd.Time.IsZero() {
+		h = append(h, header(schemas.HeaderTime, schemas.FormatTime(cmd.Time)))
+	}
+	if cmd.ExpectedVersion != nil {
+		h = append(h, header(schemas.HeaderExpectedVersion, strconv.FormatInt(*cmd.ExpectedVersion, 10)))
+	}
+	if cmd.Source != "" {
+		h = append(h, header(schemas.HeaderStreamSource, cmd.Source), header(schemas.HeaderStreamSequence, strconv.FormatInt(cmd.SourceSequence, 10)))
+	}
+	return h
+}
+
+// Wait gives the reply. An error means that the outcome is not known: the broker did not take the command, ctx ended, or the
+// client stopped.
+func (p *Pending) Wait(ctx context.Context) (*ledgerline.Reply, error) {
+	select {
+	case <-p.done:
+		return p.reply, p.err
+	case <-ctx.Done():
+		p.forget()
+		p.settle(nil, fmt.Errorf("no reply to command %s: %w", p.CommandID, ctx.Err()))
+		<-p.done
+		return p.reply, p.err
+	}
+}
+
+// Done is closed when Wait will not block.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+func (p *Pending) settle(reply *ledgerline.Reply, err error) {
+	p.once.Do(func() {
+		p.reply, p.err = reply, err
+		close(p.done)
+	})
+}
+
+func (p *Pending) forget() {
+	p.client.mu.Lock()
+	defer p.client.mu.Unlock()
+	rest := slices.DeleteFunc(p.client.pending[p.key], func(q *Pending) bool { return q == p })
+	if len(rest) == 0 {
+		delete(p.client.pending, p.key)
+		return
+	}
+	p.client.pending[p.key] = rest
+}
+
+// Ready reports why commands can't be published yet; nil means that they can.
+func (c *Client) Ready() error {
+	select {
+	case <-c.stopped:
+		return c.err
+	default:
+	}
+	select {
+	case <-c.started:
+		return nil
+	default:
+		return errors.New("client is starting")
+	}
+}

@@ -1,0 +1,119 @@
+package producer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// Config of a Producer. Only Brokers and Registry have no default.
+type Config struct {
+	// Brokers are the host:port addresses to start from.
+	Brokers []string
+	// Client options for every connection: TLS, SASL, a dialer. Options that the producer sets itself win.
+	Client []kgo.Opt
+	// Registry knows the schemas.
+	Registry *schemas.Registry
+
+	// TopicPrefix stands before all topic and group names. Default "".
+	TopicPrefix string
+	// Partitions of each of the kind's topics when they are created. Default 12.
+	Partitions int32
+	// Replication factor of topics that are created. Default 3.
+	Replication int16
+	// MinInsync is min.insync.replicas of topics that are created, at most Replication. Default 2.
+	MinInsync int
+
+	// InstanceID tells this member's transactional ids from those of others; each start adds something of its own. Default: random.
+	InstanceID string
+	// Window in which a repeated command id gets the first reply again, by append time. Default 1 h.
+	Window time.Duration
+	// ReplyTopics that commands may ask replies to be copied to: names or path.Match patterns. Default none.
+	ReplyTopics []string
+	// MaxCommandBytes of one command's value; larger ones become dead letters. Default 512 KiB: a forwarded command needs room
+	// for more headers.
+	MaxCommandBytes int
+	// MaxEventBytes of one encoded event. Default 64 KiB.
+	MaxEventBytes int
+	// MaxEvents of one command. Default 1000.
+	MaxEvents int
+	// MaxSources is how many numbered senders an aggregate may have. Default 64.
+	MaxSources int
+
+	// MaxPollRecords decided in one transaction. Default 10000.
+	MaxPollRecords int
+	// TransactionTimeout after which the broker aborts an open transaction whose owner is gone; readers wait for that long.
+	// Must leave room for a transaction of MaxPollRecords. Default 10 s.
+	TransactionTimeout time.Duration
+	// SessionTimeout after which the group counts a silent member as gone. Default 10 s; brokers refuse less than 6 s unless
+	// they are set up for it.
+	SessionTimeout time.Duration
+	// RestoreStall is how long a restore may stand still before it fails with what it waits for. Default 90 s: longer than an
+	// abandoned transaction can hold readers up.
+	RestoreStall time.Duration
+
+	// Logger; default slog.Default().
+	Logger *slog.Logger
+	// Metrics registerer; nil: metrics are kept but not published.
+	Metrics prometheus.Registerer
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.Partitions, 12)
+	set(&c.Replication, 3)
+	set(&c.MinInsync, min(2, int(c.Replication)))
+	set(&c.Window, time.Hour)
+	set(&c.MaxCommandBytes, 512<<10)
+	set(&c.MaxEventBytes, 64<<10)
+	set(&c.MaxEvents, 1000)
+	set(&c.MaxSources, 64)
+	set(&c.MaxPollRecords, 10_000)
+	set(&c.TransactionTimeout, 10*time.Second)
+	set(&c.SessionTimeout, 10*time.Second)
+	set(&c.RestoreStall, 90*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate reports every field that can't work, with the remedy. Fields left at zero have their defaults.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(len(c.Brokers) > 0, "Brokers is empty: give at least one host:port")
+	bad(c.Registry != nil, "Registry is nil: make one with schemas.NewRegistry")
+	bad(c.Partitions > 0, "Partitions is %d: give at least 1", c.Partitions)
+	bad(c.Replication > 0, "Replication is %d: give at least 1", c.Replication)
+	bad(c.MinInsync >= 1 && c.MinInsync <= int(c.Replication), "MinInsync is %d: give 1 to Replication (%d)", c.MinInsync, c.Replication)
+	bad(c.Window > 0, "Window is %v: give a positive time", c.Window)
+	bad(c.MaxCommandBytes > 0 && c.MaxCommandBytes <= 900<<10, "MaxCommandBytes is %d: give 1 to %d, so that a command fits a Kafka batch", c.MaxCommandBytes, 900<<10)
+	bad(c.MaxEventBytes > 0 && c.MaxEventBytes <= 900<<10, "MaxEventBytes is %d: give 1 to %d, so that an event fits a Kafka batch", c.MaxEventBytes, 900<<10)
+	bad(c.MaxEvents > 0, "MaxEvents is %d: give at least 1", c.MaxEvents)
+	bad(c.MaxSources > 0, "MaxSources is %d: give at least 1", c.MaxSources)
+	bad(c.MaxPollRecords > 0, "MaxPollRecords is %d: give at least 1", c.MaxPollRecords)
+	bad(c.TransactionTimeout >= time.Second && c.TransactionTimeout <= 15*time.Minute, "TransactionTimeout is %v: give 1s to 15m, the broker's limit", c.TransactionTimeout)
+	bad(c.RestoreStall > c.TransactionTimeout, "RestoreStall is %v: give more than TransactionTimeout (%v), which an abandoned transaction may last", c.RestoreStall, c.TransactionTimeout)
+	return errors.Join(errs...)
+}
+
+// group is the consumer group of a kind's producers.
+func (c Config) group(kind string) string { return c.TopicPrefix + kind + ".producer" }

@@ -1,0 +1,20 @@
+// Package producer is the write side: commands in, events out.
+//
+// An Aggregate is declared by two pure functions, Decide and Evolve. A Producer runs it: it polls the kind's command
+// topics as a member of a consumer group, decides each command on the state it holds in memory, and writes events, reply,
+// forwarded commands, dead letters and input offsets in one Kafka transaction. The events topic is the only truth; all
+// state is rebuilt from it whenever a partition is assigned.
+//
+// File map, in the order a command travels:
+//
+//	aggregate.go   what a team writes: Aggregate, Meta, Decision
+//	topics.go      the topics of a kind: created, checked;  pins.go: which cluster and which topics these are
+//	client.go      publish a command and wait for its reply
+//	producer.go    Run: sessions one after another, until told to stop
+//	session.go     one transactional session: poll, adopt, begin, decide, commit;  fence.go: what a commit must prove
+//	restore.go     a partition's state from its topics
+//	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
+//	machine.go     the generic half: decode, Decide, Evolve, encode
+//	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written
+//	window.go      command ids seen lately
+package producer

@@ -1,0 +1,54 @@
+package producer
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Outcomes that only metrics know: a repeated command has its first reply's outcome, a forwarded one has none yet.
+const (
+	outcomeDuplicate = "duplicate"
+	outcomeForwarded = "forwarded"
+)
+
+type metrics struct {
+	commands           *prometheus.CounterVec // by outcome
+	deadLetters        prometheus.Counter
+	transactions       *prometheus.CounterVec // by result: committed, aborted, unknown
+	transactionSeconds prometheus.Histogram
+	batch              prometheus.Histogram // commands a transaction
+	restoreSeconds     prometheus.Histogram
+	restoredEvents     prometheus.Counter
+	sessions           prometheus.Counter
+	partitions         prometheus.Gauge
+	aggregates         prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer, kind string) *metrics {
+	labels := prometheus.Labels{"kind": kind}
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "ledgerline", Subsystem: "producer", Name: name, Help: help, ConstLabels: labels}
+	}
+	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "ledgerline", Subsystem: "producer", Name: name, Help: help, ConstLabels: labels, Buckets: buckets,
+		})
+	}
+	m := &metrics{
+		commands:           prometheus.NewCounterVec(prometheus.CounterOpts(opts("commands_total", "Commands processed, by outcome.")), []string{"outcome"}),
+		deadLetters:        prometheus.NewCounter(prometheus.CounterOpts(opts("dead_letters_total", "Commands kept as dead letters."))),
+		transactions:       prometheus.NewCounterVec(prometheus.CounterOpts(opts("transactions_total", "Kafka transactions, by result.")), []string{"result"}),
+		transactionSeconds: histogram("transaction_seconds", "Time from begin to committed.", prometheus.ExponentialBuckets(0.001, 2, 14)),
+		batch:              histogram("transaction_commands", "Commands decided in one transaction.", prometheus.ExponentialBuckets(1, 4, 8)),
+		restoreSeconds:     histogram("restore_seconds", "Time to rebuild the state of newly assigned partitions.", prometheus.ExponentialBuckets(0.01, 2, 14)),
+		restoredEvents:     prometheus.NewCounter(prometheus.CounterOpts(opts("restored_events_total", "Events read to rebuild state."))),
+		sessions:           prometheus.NewCounter(prometheus.CounterOpts(opts("sessions_total", "Sessions started: 1 and one for each time that all state was dropped."))),
+		partitions:         prometheus.NewGauge(prometheus.GaugeOpts(opts("partitions", "Partitions that this member decides."))),
+		aggregates:         prometheus.NewGauge(prometheus.GaugeOpts(opts("aggregates", "Aggregates held in memory."))),
+	}
+	if reg != nil {
+		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
+			m.sessions, m.partitions, m.aggregates)
+	}
+	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
+		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0
+	}
+	return m
+}

@@ -1,0 +1,212 @@
+package producer
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// TopicSpec is how a topic has to be.
+type TopicSpec struct {
+	Name        string
+	Partitions  int32
+	Replication int16
+	Configs     map[string]string // set when the topic is created
+	musts       []must            // checked when it exists
+}
+
+// must is a setting without which a promise breaks.
+type must struct {
+	key   string
+	holds func(value string) bool
+	want  string
+	why   string
+}
+
+func is(key, want, why string) must {
+	return must{key, func(v string) bool { return v == want }, want, why}
+}
+
+func atLeast(key string, least int64, why string) must {
+	return must{key, func(v string) bool {
+		n, err := strconv.ParseInt(v, 10, 64)
+		return err == nil && (n >= least || n == -1)
+	}, fmt.Sprintf("at least %d", least), why}
+}
+
+// Topics lists the topics of a kind as they have to be: the kind's six, which all have the same number of partitions, and the
+// platform's own.
+func Topics(cfg Config, kind string) []TopicSpec {
+	cfg = cfg.withDefaults()
+	t := schemas.TopicsOf(cfg.TopicPrefix, kind)
+	insync := strconv.Itoa(cfg.MinInsync)
+	durable := []must{
+		atLeast("min.insync.replicas", int64(cfg.MinInsync), "an acknowledged record could be lost with one broker"),
+		is("unclean.leader.election.enable", "false", "a broker that was behind could lead, and what was acknowledged would be gone"),
+	}
+	spec := func(name string, partitions int32, configs map[string]string, musts ...must) TopicSpec {
+		configs["min.insync.replicas"] = insync
+		return TopicSpec{Name: name, Partitions: partitions, Replication: cfg.Replication, Configs: configs, musts: append(musts, durable...)}
+	}
+	commands := func(name string) TopicSpec {
+		return spec(name, cfg.Partitions,
+			map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "message.timestamp.type": "LogAppendTime"},
+			is("cleanup.policy", "delete", "compaction would drop commands to one aggregate"),
+			is("retention.ms", "-1", "a backlog, or a command with an old timestamp, would be dropped"),
+			is("retention.bytes", "-1", "a backlog would be dropped"),
+			is("message.timestamp.type", "LogAppendTime", "repetitions are told by append time"))
+	}
+	return []TopicSpec{
+		commands(t.Commands),
+		commands(t.Internal),
+		spec(t.Events, cfg.Partitions,
+			map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1", "min.compaction.lag.ms": strconv.FormatInt(math.MaxInt64, 10)},
+			is("cleanup.policy", "compact", "events are kept for ever; any other policy deletes them")),
+		spec(t.Snapshots, cfg.Partitions,
+			map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"},
+			is("cleanup.policy", "compact", "positions and senders' numbers are kept for ever")),
+		spec(t.Replies, cfg.Partitions,
+			map[string]string{"cleanup.policy": "delete", "retention.ms": millis(max(24*time.Hour, cfg.Window)), "message.timestamp.type": "LogAppendTime"},
+			is("cleanup.policy", "delete", "compaction would drop replies to one aggregate"),
+			atLeast("retention.ms", cfg.Window.Milliseconds(), "replies are needed for as long as a repeated command gets its first reply"),
+			is("message.timestamp.type", "LogAppendTime", "repetitions are told by append time")),
+		spec(t.DeadLetters, cfg.Partitions,
+			map[string]string{"cleanup.policy": "delete", "retention.ms": millis(30 * 24 * time.Hour), "max.message.bytes": strconv.Itoa(deadLetterBatchBytes)},
+			is("cleanup.policy", "delete", "compaction would drop dead letters of one aggregate")),
+		spec(schemas.PinsTopic(cfg.TopicPrefix), 1,
+			map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"},
+			is("cleanup.policy", "compact", "what was pinned is kept for ever")),
+	}
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// topology is what the broker says the kind's topics are.
+type topology struct {
+	cluster string
+	topics  map[string]topicFacts
+}
+
+type topicFacts struct {
+	id         string // as Kafka's own tools print it
+	partitions int32
+}
+
+// EnsureTopics creates the topics that are missing and checks those that exist. A difference that could lose or double
+// something is an ErrTopic naming topic, setting, value and remedy.
+func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
+	for _, s := range specs {
+		configs := make(map[string]*string, len(s.Configs))
+		for k, v := range s.Configs {
+			configs[k] = kadm.StringPtr(v)
+		}
+		resp, err := adm.CreateTopics(ctx, s.Partitions, s.Replication, configs, s.Name)
+		if err != nil {
+			return fmt.Errorf("create topic %s: %w", s.Name, err)
+		}
+		switch r := resp[s.Name]; {
+		case r.Err == nil, errors.Is(r.Err, kerr.TopicAlreadyExists):
+		case errors.Is(r.Err, kerr.InvalidReplicationFactor):
+			return fmt.Errorf("create topic %s: %w: replication %d needs as many brokers: start more, or set --kafka-replication (and --kafka-min-insync)", s.Name, r.Err, s.Replication)
+		case errors.Is(r.Err, kerr.TopicAuthorizationFailed), errors.Is(r.Err, kerr.ClusterAuthorizationFailed):
+			// Creating may be somebody else's task: what counts is whether the topic is there, see below.
+		default:
+			return fmt.Errorf("create topic %s: %w %s", s.Name, r.Err, r.ErrMessage)
+		}
+	}
+	return checkTopics(ctx, adm, specs)
+}
+
+func checkTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	details, err := awaitTopics(ctx, adm, names)
+	if err != nil {
+		return err
+	}
+	configs, err := adm.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return fmt.Errorf("describe topic settings: %w", err)
+	}
+	var errs []error
+	for _, s := range specs {
+		if n := int32(len(details[s.Name].Partitions)); n != s.Partitions {
+			errs = append(errs, fmt.Errorf("%w: %s has %d partitions, wanted %d: all topics of a kind need the same number; set --kafka-partitions %d if that is what was meant", ErrTopic, s.Name, n, s.Partitions, n))
+		}
+		found, err := configs.On(s.Name, nil)
+		if err == nil {
+			err = found.Err
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("describe settings of topic %s: %w", s.Name, err))
+			continue
+		}
+		replicas := int64(math.MaxInt64)
+		for _, p := range details[s.Name].Partitions {
+			replicas = min(replicas, int64(len(p.Replicas)))
+		}
+		for _, m := range s.musts {
+			i := slices.IndexFunc(found.Configs, func(c kadm.Config) bool { return c.Key == m.key })
+			if i < 0 || found.Configs[i].Value == nil || m.holds(*found.Configs[i].Value) {
+				continue
+			}
+			if m.key == "min.insync.replicas" && replicas < 2 {
+				continue // one copy is one copy, whatever the setting says
+			}
+			value := *found.Configs[i].Value
+			errs = append(errs, fmt.Errorf("%w: %s has %s=%s, wanted %s: %s; mend it with `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=…`",
+				ErrTopic, s.Name, m.key, value, m.want, m.why, s.Name, m.key))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// awaitTopics asks for the topics until all are known: after a creation some broker may not have heard of it yet.
+func awaitTopics(ctx context.Context, adm *kadm.Client, names []string) (kadm.TopicDetails, error) {
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		details, err := adm.ListTopics(ctx, names...)
+		if err == nil {
+			err = details.Error()
+		}
+		if err == nil {
+			return details, nil
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Now().After(deadline) || !kerr.IsRetriable(errors.Unwrap(err)) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return nil, fmt.Errorf("look up topics %v: %w", names, err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// readTopology asks what the topics are now.
+func readTopology(ctx context.Context, adm *kadm.Client, names []string) (topology, error) {
+	meta, err := adm.Metadata(ctx, names...)
+	if err == nil {
+		err = meta.Topics.Error()
+	}
+	if err != nil {
+		return topology{}, fmt.Errorf("look up topics %v: %w", names, err)
+	}
+	t := topology{cluster: meta.Cluster, topics: map[string]topicFacts{}}
+	for name, d := range meta.Topics {
+		t.topics[name] = topicFacts{id: base64.RawURLEncoding.EncodeToString(d.ID[:]), partitions: int32(len(d.Partitions))}
+	}
+	return t, nil
+}
