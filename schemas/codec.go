@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"sync"
 
 	hamba "github.com/hamba/avro/v2"
@@ -19,6 +20,7 @@ type Codec struct {
 	api     hamba.API
 	readers sync.Pool // *hamba.Reader
 	writers sync.Pool // *hamba.Writer
+	scratch sync.Pool // *[]byte
 	written writtenSchemas
 	limits  Limits
 }
@@ -65,6 +67,7 @@ func NewLimitedCodec(reg *Registry, limits Limits) (*Codec, error) {
 	}.Freeze()
 	c.readers.New = func() any { return hamba.NewReader(nil, 0, hamba.WithReaderConfig(c.api)) }
 	c.writers.New = func() any { return hamba.NewWriter(nil, 512, hamba.WithWriterConfig(c.api)) }
+	c.scratch.New = func() any { return new([]byte) }
 	c.written.load = reg.schemaByID
 	return c, nil
 }
@@ -87,95 +90,107 @@ func (c *Codec) schemaID(data []byte) (id int, body []byte, err error) {
 	return int(binary.BigEndian.Uint32(data[1:])), data[wireHeader:], nil
 }
 
-// schema is a schema in all the forms the codec needs.
+// schema is a schema in the forms that reading and resolving need.
 type schema struct {
-	name  string // full name of its record
+	name  string // full name of its record; empty for another type
 	text  string
-	hamba hamba.Schema
 	avro  *avro.Schema
 	shape *shape
 }
 
-// decoder reads bytes of one schema into one struct.
-type decoder struct {
-	wire *shape // of the bytes
-	val  hamba.ValDecoder
-}
-
-// encoder writes one struct as bytes of one schema.
-type encoder struct {
-	wire *shape
-	val  hamba.ValEncoder
-}
-
-// parse compiles a schema's text. Each goes into a cache of names of its own: two versions of a record share its name.
-func parse(text string) (s *schema, err error) {
-	defer recoverTo(&err, "parse schema")
+// readSchema compiles a schema's text.
+func readSchema(text string) (s *schema, err error) {
+	defer recoverTo(&err, "read schema")
 	parsed, err := avro.Parse(text)
 	if err != nil {
+		return nil, fmt.Errorf("%w: not a valid Avro schema: %w", ErrMalformed, err)
+	}
+	s = &schema{text: text, avro: parsed}
+	if s.shape, err = newShape(parsed); err != nil {
 		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
 	}
-	root := parsed.Root()
-	if root.Type != "record" {
-		return nil, fmt.Errorf("%w: a schema of type %s, not a record", ErrUnknownType, root.Type)
+	if root := parsed.Root(); root.Type == "record" {
+		s.name = root.Name
+		if root.Namespace != "" {
+			s.name = root.Namespace + "." + root.Name
+		}
 	}
-	h, err := hamba.ParseWithCache(text, "", &hamba.SchemaCache{})
-	if err != nil {
-		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
-	}
-	sh, err := newShape(parsed)
-	if err != nil {
-		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
-	}
-	name := root.Name
-	if root.Namespace != "" {
-		name = root.Namespace + "." + root.Name
-	}
-	return &schema{name: name, text: text, hamba: h, avro: parsed, shape: sh}, nil
+	return s, nil
 }
 
-// decoder makes what reads bytes of the writer's schema into a struct made for the reader's. typ is the pointer's type.
-func (c *Codec) decoder(writer, reader *schema, typ reflect2.Type) (d decoder, err error) {
-	defer recoverTo(&err, "make decoder of "+reader.name)
-	if writer.text == reader.text {
-		return decoder{wire: reader.shape, val: c.api.DecoderOf(reader.hamba, typ)}, nil
-	}
-	if err := readable(writer.avro, reader.avro); err != nil {
-		return decoder{}, fmt.Errorf("%w: %w", ErrIncompatible, err)
-	}
-	// A fresh one each time: it remembers answers by a fingerprint that overlooks defaults.
-	resolved, err := hamba.NewSchemaCompatibility().Resolve(reader.hamba, writer.hamba)
-	if err != nil {
-		return decoder{}, fmt.Errorf("%w: %w", ErrIncompatible, err)
-	}
-	return decoder{wire: writer.shape, val: c.api.DecoderOf(resolved, typ)}, nil
+// structCoder is the Avro library's part: it turns bytes of one schema into the struct made for it, and back. Nothing is
+// asked of it that differs from that: what was written with another schema is resolved before.
+type structCoder struct {
+	shape    *shape
+	delicate bool // shape has values to look at before they are encoded
+	decoder  hamba.ValDecoder
+	encoder  hamba.ValEncoder
 }
 
-// decode fills record, a pointer to the struct that d was made for.
-func (c *Codec) decode(d *decoder, body []byte, record any) (err error) {
-	if err := d.wire.check(body, c.limits.MaxItems); err != nil {
+// structCoder makes the coder of a schema and a struct; typ is the type of a pointer to it.
+func (c *Codec) structCoder(s *schema, typ reflect2.Type) (sc *structCoder, err error) {
+	defer recoverTo(&err, "make coder of "+s.name)
+	// Each schema into a cache of names of its own: two versions of a record share its name.
+	h, err := hamba.ParseWithCache(s.text, "", &hamba.SchemaCache{})
+	if err != nil {
+		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
+	}
+	if err := s.shape.fits(typ.Type1().Elem()); err != nil {
+		return nil, err
+	}
+	return &structCoder{shape: s.shape, delicate: s.shape.isDelicate(), decoder: c.api.DecoderOf(h, typ), encoder: c.api.EncoderOf(h, typ)}, nil
+}
+
+// decode fills record, a pointer to the coder's struct, from bytes of the coder's schema, or of another one that r turns
+// into it.
+func (c *Codec) decode(sc *structCoder, r *resolution, body []byte, record any) error {
+	if r == nil || r.how == howCopy {
+		if err := sc.shape.check(body, c.limits.MaxItems); err != nil {
+			return err
+		}
+		return c.fill(sc, body, record)
+	}
+	scratch := c.scratch.Get().(*[]byte)
+	defer c.scratch.Put(scratch)
+	own, err := r.apply((*scratch)[:0], body, c.limits.MaxItems, maxGrowth*c.limits.MaxBytes)
+	if err != nil {
 		return err
 	}
+	*scratch = own
+	return c.fill(sc, own, record)
+}
+
+// maxGrowth is how many times the largest value a resolved one may be.
+const maxGrowth = 8
+
+// fill decodes bytes that are known to be good. The library copies what it keeps of them.
+func (c *Codec) fill(sc *structCoder, body []byte, record any) (err error) {
 	defer recoverTo(&err, "decode")
 	r := c.readers.Get().(*hamba.Reader)
 	defer c.readers.Put(r)
 	r.Reset(body)
 	r.Error = nil
-	d.val.Decode(reflect2.PtrOf(record), r)
+	sc.decoder.Decode(reflect2.PtrOf(record), r)
+	r.Reset(nil) // or the pool would keep the body
 	if r.Error != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, r.Error)
 	}
 	return nil
 }
 
-// encode appends the Avro of record, a pointer to the struct that t was made for. What it appends, decode reads.
-func (c *Codec) encode(dst []byte, e *encoder, record any) (out []byte, err error) {
+// encode appends the Avro of record, a pointer to the coder's struct. What it appends, decode reads.
+func (c *Codec) encode(dst []byte, sc *structCoder, record any) (out []byte, err error) {
 	defer recoverTo(&err, "encode")
+	if sc.delicate {
+		if err := sc.shape.holds(reflect.ValueOf(record).Elem()); err != nil {
+			return dst, err
+		}
+	}
 	w := c.writers.Get().(*hamba.Writer)
 	defer c.writers.Put(w)
 	w.Reset(nil)
 	w.Error = nil
-	e.val.Encode(reflect2.PtrOf(record), w)
+	sc.encoder.Encode(reflect2.PtrOf(record), w)
 	if w.Error != nil {
 		return dst, w.Error
 	}
@@ -183,7 +198,7 @@ func (c *Codec) encode(dst []byte, e *encoder, record any) (out []byte, err erro
 	if n := wireHeader + len(body); n > c.limits.MaxBytes {
 		return dst, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, c.limits.MaxBytes)
 	}
-	if err := e.wire.check(body, c.limits.MaxItems); err != nil {
+	if err := sc.shape.check(body, c.limits.MaxItems); err != nil {
 		return dst, err
 	}
 	return append(dst, body...), nil

@@ -37,12 +37,12 @@ func (s *Serde[T]) FromJSON(typeName string, doc []byte) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	body, err := t.schema.shape.fromJSON(doc)
+	body, err := t.coder.shape.fromJSON(doc)
 	if err != nil {
 		return none, fmt.Errorf("%w: %s: %w", ErrInvalidJSON, t.ShortName(), err)
 	}
 	v := t.New()
-	if err := s.codec.decode(&t.own, body, v); err != nil {
+	if err := s.codec.decode(t.coder, nil, body, v); err != nil {
 		return none, fmt.Errorf("%w: %s: %w", ErrInvalidJSON, t.ShortName(), err)
 	}
 	return v, nil
@@ -57,11 +57,11 @@ func (s *Serde[T]) ToJSON(v T) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.codec.encode(nil, &t.encoder, v)
+	body, err := s.codec.encode(nil, t.coder, v)
 	if err != nil {
 		return nil, fmt.Errorf("%s to JSON: %w", t.ShortName(), err)
 	}
-	return t.schema.shape.toJSON(body)
+	return t.coder.shape.toJSON(body)
 }
 
 // named finds a type by its full name, or by its short name when only one type has it.
@@ -99,8 +99,8 @@ func (s *shape) fromJSON(doc []byte) ([]byte, error) {
 	return s.appendJSON(nil, doc)
 }
 
-// at puts a field before what is wrong in it: "field a.b[3]: …".
-func at(step string, err error) error {
+// inField puts a field before what is wrong in it: "field a.b[3]: …".
+func inField(step string, err error) error {
 	var in *fieldError
 	if errors.As(err, &in) {
 		joined := step + "." + in.path
@@ -164,7 +164,7 @@ func (s *shape) appendRecordJSON(dst, doc []byte) ([]byte, error) {
 	values := make(map[string]json.RawMessage, len(members))
 	for _, m := range members {
 		if !slices.ContainsFunc(s.fields, func(f shapeField) bool { return f.name == m.name }) {
-			return dst, at(m.name, fmt.Errorf("%s has no such field, it has %s", s.name, s.fieldNames()))
+			return dst, inField(m.name, fmt.Errorf("%s has no such field, it has %s", s.name, s.fieldNames()))
 		}
 		values[m.name] = m.value
 	}
@@ -173,12 +173,12 @@ func (s *shape) appendRecordJSON(dst, doc []byte) ([]byte, error) {
 		switch {
 		case ok:
 			if dst, err = f.shape.appendJSON(dst, value); err != nil {
-				return dst, at(f.name, err)
+				return dst, inField(f.name, err)
 			}
 		case f.def != nil:
 			dst = append(dst, f.def...)
 		default:
-			return dst, at(f.name, fmt.Errorf("is missing and has no default: give %s", f.shape.wants()))
+			return dst, inField(f.name, fmt.Errorf("is missing and has no default: give %s", f.shape.wants()))
 		}
 	}
 	return dst, nil
@@ -205,7 +205,7 @@ func (s *shape) appendMapJSON(dst, doc []byte) ([]byte, error) {
 	}
 	for _, m := range members {
 		if dst, err = s.item.appendJSON(appendBytes(dst, m.name), m.value); err != nil {
-			return dst, at(m.name, err)
+			return dst, inField(m.name, err)
 		}
 	}
 	return append(dst, 0), nil
@@ -222,7 +222,7 @@ func (s *shape) appendArrayJSON(dst, doc []byte) ([]byte, error) {
 	var err error
 	for i, v := range values {
 		if dst, err = s.item.appendJSON(dst, v); err != nil {
-			return dst, at(fmt.Sprintf("[%d]", i), err)
+			return dst, inField(fmt.Sprintf("[%d]", i), err)
 		}
 	}
 	return append(dst, 0), nil
@@ -254,7 +254,7 @@ func (s *shape) members(doc []byte) ([]member, error) {
 			return nil, err
 		}
 		if seen[m.name] {
-			return nil, at(m.name, errors.New("is given twice"))
+			return nil, inField(m.name, errors.New("is given twice"))
 		}
 		seen[m.name] = true
 		members = append(members, m)

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -193,7 +194,7 @@ func (w *walk) listJSON(dst []byte, s *shape) ([]byte, error) {
 	}
 	dst = append(dst, open)
 	first := true
-	err := w.list(s, func() error {
+	err := w.list(s, func(int64) {}, func() error {
 		if !first {
 			dst = append(dst, ',')
 		}
@@ -219,10 +220,9 @@ func (w *walk) floatJSON(dst []byte, s *shape) ([]byte, error) {
 	}
 	bits, n := 64, 0.0
 	if s.kind == kindFloat {
-		bits, n = 32, float64(math.Float32frombits(uint32(b[0])|uint32(b[1])<<8|uint32(b[2])<<16|uint32(b[3])<<24))
+		bits, n = 32, float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
 	} else {
-		n = math.Float64frombits(uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56)
+		n = math.Float64frombits(binary.LittleEndian.Uint64(b))
 	}
 	switch {
 	case math.IsNaN(n):

@@ -29,17 +29,16 @@ type Serde[T Record] struct {
 // serdeType is one record type that this process knows.
 type serdeType[T Record] struct {
 	Type[T]
-	schema  *schema
-	goType  reflect2.Type // of the pointer
-	encoder encoder
-	own     decoder      // of its own schema
-	id      atomic.Int64 // of its schema in the registry; 0 before it is registered
+	schema *schema
+	goType reflect2.Type // of the pointer
+	coder  *structCoder
+	id     atomic.Int64 // of its schema in the registry; 0 before it is registered
 }
 
 // serdeReader reads values written with one schema.
 type serdeReader[T Record] struct {
-	typ     *serdeType[T]
-	decoder decoder
+	typ        *serdeType[T]
+	resolution *resolution // nil when the schema is the type's own
 }
 
 // NewSerde makes a serde; it does no I/O. A type whose schema and struct do not belong together is reported by every
@@ -61,25 +60,28 @@ func NewSerde[T Record](c *Codec, topic string, level Compatibility, types ...Ty
 
 func newSerdeType[T Record](c *Codec, t Type[T]) (st *serdeType[T], err error) {
 	defer recoverTo(&err, "prepare")
-	sch, err := parse(t.Schema)
+	sch, err := readSchema(t.Schema)
 	if err != nil {
 		return nil, err
 	}
 	empty := any(t.New())
 	typ := reflect2.TypeOf(empty)
 	switch {
-	case typ == nil || typ.Kind() != reflect.Pointer || typ.Type1().Elem().Kind() != reflect.Struct:
+	case reflect2.IsNil(empty) || typ.Kind() != reflect.Pointer || typ.Type1().Elem().Kind() != reflect.Struct:
 		return nil, fmt.Errorf("its New gives %T, not a pointer to a struct", empty)
 	case sch.name != t.Name:
 		return nil, fmt.Errorf("its schema is of record %s", sch.name)
 	case t.New().AvroName() != t.Name:
 		return nil, fmt.Errorf("its struct is record %s", t.New().AvroName())
 	}
-	own, err := c.decoder(sch, sch, typ)
+	coder, err := c.structCoder(sch, typ)
 	if err != nil {
 		return nil, err
 	}
-	return &serdeType[T]{Type: t, schema: sch, goType: typ, own: own, encoder: encoder{wire: sch.shape, val: c.api.EncoderOf(sch.hamba, typ)}}, nil
+	if err := c.try(coder, t.New()); err != nil {
+		return nil, err
+	}
+	return &serdeType[T]{Type: t, schema: sch, goType: typ, coder: coder}, nil
 }
 
 // Topic is the topic whose records this serde reads and writes.
@@ -121,7 +123,7 @@ func (s *Serde[T]) Append(dst []byte, v T) ([]byte, error) {
 		return dst, fmt.Errorf("encode %s for topic %s: %w: call Register first", t.Name, s.topic, ErrNotRegistered)
 	}
 	out := binary.BigEndian.AppendUint32(append(dst, wireMagic), uint32(id))
-	if out, err = s.codec.encode(out, &t.encoder, v); err != nil {
+	if out, err = s.codec.encode(out, t.coder, v); err != nil {
 		return dst, fmt.Errorf("encode %s for topic %s: %w", t.Name, s.topic, err)
 	}
 	return out, nil
@@ -150,7 +152,7 @@ func (s *Serde[T]) Decode(ctx context.Context, data []byte) (T, error) {
 		return none, err
 	}
 	v := r.typ.New()
-	if err := s.codec.decode(&r.decoder, body, v); err != nil {
+	if err := s.codec.decode(r.typ.coder, r.resolution, body, v); err != nil {
 		return none, fmt.Errorf("decode %s: %w", r.typ.Name, err)
 	}
 	return v, nil
@@ -185,10 +187,12 @@ func (s *Serde[T]) reader(ctx context.Context, data []byte) (*serdeReader[T], []
 	if !ok {
 		return nil, nil, fmt.Errorf("schema id %d on topic %s: %w: %s", id, s.topic, ErrUnknownType, writer.name)
 	}
-	d, err := s.codec.decoder(writer, t.schema, t.goType)
-	if err != nil {
-		return nil, nil, fmt.Errorf("schema id %d on topic %s: %w", id, s.topic, err)
+	made := &serdeReader[T]{typ: t}
+	if writer.text != t.Schema {
+		if made.resolution, err = resolveSchemas(writer, t.schema); err != nil {
+			return nil, nil, fmt.Errorf("schema id %d on topic %s: %w: %w", id, s.topic, ErrIncompatible, err)
+		}
 	}
-	r, _ := s.readers.LoadOrStore(id, &serdeReader[T]{typ: t, decoder: d})
+	r, _ := s.readers.LoadOrStore(id, made)
 	return r.(*serdeReader[T]), body, nil
 }

@@ -17,6 +17,7 @@ type shape struct {
 	name      string // of a record, enum or fixed: its short name
 	size      int    // of a fixed, in bytes
 	symbols   []string
+	otherwise string       // of an enum: the symbol read for one that is unknown; empty for none
 	fields    []shapeField // of a record
 	item      *shape       // of an array or map
 	branches  []*shape     // of a union
@@ -24,9 +25,10 @@ type shape struct {
 }
 
 type shapeField struct {
-	name  string
-	shape *shape
-	def   []byte // the default as Avro; nil without one
+	name    string
+	aliases []string
+	shape   *shape
+	def     []byte // the default as Avro; nil without one
 }
 
 type kind int
@@ -67,7 +69,7 @@ func shapeOf(n avro.SchemaNode) (*shape, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w (%s)", errRecursive, n.Type)
 	}
-	s := &shape{kind: k, name: n.Name, size: n.Size, symbols: n.Symbols}
+	s := &shape{kind: k, name: n.Name, size: n.Size, symbols: n.Symbols, otherwise: n.EnumDefault}
 	if knownLogical[n.Type+" "+n.LogicalType] {
 		s.logical, s.precision, s.scale = n.LogicalType, n.Precision, n.Scale
 	}
@@ -86,12 +88,12 @@ func shapeOf(n avro.SchemaNode) (*shape, error) {
 		for _, f := range n.Fields {
 			of, err := shapeOf(f.Type)
 			if err != nil {
-				return nil, fmt.Errorf("field %s: %w", f.Name, err)
+				return nil, inField(f.Name, err)
 			}
-			field := shapeField{name: f.Name, shape: of}
+			field := shapeField{name: f.Name, aliases: f.Aliases, shape: of}
 			if f.HasDefault {
 				if field.def, err = of.appendDefault([]byte{}, f.Default); err != nil {
-					return nil, fmt.Errorf("field %s: default: %w", f.Name, err)
+					return nil, inField(f.Name, fmt.Errorf("default: %w", err))
 				}
 			}
 			s.fields = append(s.fields, field)
@@ -244,12 +246,12 @@ func (s *shape) appendRecordDefault(dst []byte, v map[string]any) (_ []byte, err
 		switch {
 		case ok:
 			if dst, err = f.shape.appendDefault(dst, e); err != nil {
-				return dst, fmt.Errorf("field %s: %w", f.name, err)
+				return dst, inField(f.name, err)
 			}
 		case f.def != nil:
 			dst = append(dst, f.def...)
 		default:
-			return dst, fmt.Errorf("field %s is missing", f.name)
+			return dst, inField(f.name, errors.New("is missing"))
 		}
 	}
 	return dst, nil

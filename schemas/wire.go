@@ -26,6 +26,7 @@ type walk struct {
 	b     []byte
 	at    int
 	items int // of arrays and maps that may still come
+	limit int // of the bytes that a resolution may give
 }
 
 func (w *walk) value(s *shape) error {
@@ -33,7 +34,7 @@ func (w *walk) value(s *shape) error {
 	case kindRecord:
 		for i := range s.fields {
 			if err := w.value(s.fields[i].shape); err != nil {
-				return fmt.Errorf("field %s: %w", s.fields[i].name, err)
+				return inField(s.fields[i].name, err)
 			}
 		}
 		return nil
@@ -79,7 +80,7 @@ func (w *walk) value(s *shape) error {
 		}
 		return w.value(s.branches[i])
 	default:
-		return w.list(s, func() error {
+		return w.list(s, func(int64) {}, func() error {
 			if s.kind == kindMap {
 				if err := w.key(); err != nil {
 					return err
@@ -98,8 +99,9 @@ func (w *walk) key() error {
 	return err
 }
 
-// list walks over the blocks of an array or map and calls each for every item.
-func (w *walk) list(s *shape, each func() error) error {
+// list walks over the blocks of an array or map; it calls block before each, with its number of items, and each for every
+// item.
+func (w *walk) list(s *shape, block func(n int64), each func() error) error {
 	least := s.item.least
 	if s.kind == kindMap {
 		least++
@@ -116,6 +118,7 @@ func (w *walk) list(s *shape, each func() error) error {
 			return fmt.Errorf("%w: %s of %d items, and %d bytes left", ErrTruncated, s, n, len(w.b)-w.at)
 		}
 		w.items -= int(n)
+		block(n)
 		start := w.at
 		for range n {
 			if err := each(); err != nil {

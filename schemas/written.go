@@ -61,7 +61,7 @@ func (w *writtenSchemas) fetch(ctx context.Context, id int) (*schema, error) {
 	text, err := w.load(ctx, id)
 	if err == nil {
 		var s *schema
-		if s, err = parse(text); err == nil {
+		if s, err = readSchema(text); err == nil {
 			w.known.Store(id, s)
 			return s, nil
 		}
