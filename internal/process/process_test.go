@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -422,11 +423,32 @@ func TestTail_KeepsTheLastLines(t *testing.T) {
 	}
 }
 
-func TestFreePort_CanBeListenedOn(t *testing.T) {
-	port, err := FreePort()
-	if err != nil || port <= 0 {
-		t.Fatalf("FreePort() = %d, %v", port, err)
+func TestFreePort_CanBeListenedOnAlsoBesideForks(t *testing.T) {
+	stop := make(chan struct{})
+	var forks sync.WaitGroup
+	for range 4 {
+		forks.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = exec.Command("/bin/true").Run()
+				}
+			}
+		})
 	}
+	for range 500 {
+		port, err := FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := PortFree(net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err != nil {
+			t.Errorf("a free port is not free: %v", err)
+		}
+	}
+	close(stop)
+	forks.Wait()
 }
 
 type failingWriter struct{}

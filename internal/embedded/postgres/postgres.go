@@ -88,7 +88,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := portFree(cfg.Listen); err != nil {
+	// Asked here since a taken port, seen by the server, would be one of many reasons that it may end for.
+	if err := process.PortFree(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	home, err := deps.Fetch(ctx, deps.Postgres, cfg.Progress)
@@ -120,15 +121,6 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(err, s.proc.Kill())
 	}
 	return s, nil
-}
-
-// portFree tells a taken port from the other reasons that a server may have to end.
-func portFree(addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // prepare makes a cluster where there is none, and clears what a killed server left.
