@@ -145,8 +145,11 @@ func (c *Client) Run(ctx context.Context) (err error) {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("read replies: %w", err)
+		for _, e := range fetches.Errors() {
+			if unrecoverable(e.Err) {
+				return fmt.Errorf("read replies from %s partition %d: %w", e.Topic, e.Partition, e.Err)
+			}
+			c.cfg.Logger.Warn("reading replies", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		}
 		fetches.EachRecord(func(rec *kgo.Record) { c.deliver(ctx, rec) })
 	}

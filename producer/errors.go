@@ -3,6 +3,9 @@ package producer
 import (
 	"errors"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -62,4 +65,12 @@ func decodeCode(err error) string {
 	default:
 		return CodeUndecodable
 	}
+}
+
+// unrecoverable tells an answer of the broker that stays the same from a connection that failed or a broker that is busy,
+// which the client tries again by itself.
+func unrecoverable(err error) bool {
+	var answer *kerr.Error
+	var lost *kgo.ErrDataLoss
+	return errors.As(err, &lost) || errors.Is(err, kgo.ErrClientClosed) || errors.As(err, &answer) && !answer.Retriable
 }

@@ -2,7 +2,6 @@ package producer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -66,7 +65,7 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 			return nil, err
 		}
 		for _, e := range fetches.Errors() {
-			if !errors.Is(e.Err, context.DeadlineExceeded) {
+			if unrecoverable(e.Err) {
 				return nil, fmt.Errorf("restore %s partition %d: %w", e.Topic, e.Partition, e.Err)
 			}
 		}

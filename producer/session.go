@@ -79,11 +79,12 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
 		var lost *kgo.ErrDataLoss
 		switch {
-		case errors.Is(e.Err, context.DeadlineExceeded), errors.Is(e.Err, context.Canceled), kerr.IsRetriable(e.Err):
 		case errors.As(e.Err, &lost), errors.Is(e.Err, kerr.OffsetOutOfRange):
 			return fmt.Errorf("%s partition %d: the offset to go on from is gone: commands were deleted before they were processed: %w", e.Topic, e.Partition, e.Err)
-		default:
+		case unrecoverable(e.Err):
 			return fmt.Errorf("fetch %s partition %d: %w", e.Topic, e.Partition, e.Err)
+		case !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled):
+			s.log.Warn("fetching commands", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		}
 	}
 	return nil

@@ -16,8 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
-	"github.com/twmb/franz-go/pkg/sr/srfake"
 
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
@@ -37,20 +37,21 @@ type system struct {
 	change   func(*producer.Config)
 }
 
+// newSystem is fast: broker and registry run in the test.
 func newSystem(t testing.TB) *system {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(0), kfake.SleepOutOfOrder())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	reg := srfake.New()
-	t.Cleanup(reg.Close)
-	cl, err := sr.NewClient(sr.URLs(reg.URL()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &system{t: t, brokers: cluster.ListenAddrs(), registry: schemas.NewRegistry(cl), topics: schemas.TopicsOf("", "account")}
+	return systemOn(t, kit.FakeKafka(t, kfake.SleepOutOfOrder()).Brokers(), kit.FakeRegistry(t), "")
+}
+
+// realSystem is Apache Kafka and Apicurio Registry.
+func realSystem(t testing.TB) *system {
+	t.Helper()
+	kit.Start(t, kit.UseKafka, kit.UseRegistry)
+	return systemOn(t, kit.Kafka(t).Brokers(), kit.Registry(t).Client(t), kit.Prefix(t))
+}
+
+func systemOn(t testing.TB, brokers []string, registry *sr.Client, prefix string) *system {
+	return &system{t: t, brokers: brokers, registry: schemas.NewRegistry(registry), prefix: prefix, topics: schemas.TopicsOf(prefix, "account")}
 }
 
 func (s *system) config() producer.Config {
