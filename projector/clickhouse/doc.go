@@ -1,0 +1,28 @@
+// Package clickhouse is the sink that keeps projections in ClickHouse, effectively once: ClickHouse has no transactions,
+// so what was begun is recorded first, and doubt is settled by what is stored, row by row.
+//
+// For a table T of a database D the sink makes the table D.T__g1 from the projection's CREATE text, the view D.T over it,
+// and its bookkeeping in database ledgerline: the view generations(projection, generation, table_name, fingerprint, state)
+// and the table ledger, in which a member records each range of a partition before it inserts it.
+//
+// # How a range is written
+//
+//  1. Its owner records it in the ledger: partition, first and next offset, number of rows, under the owner's epoch.
+//  2. It reads the ledger back. A higher epoch means that another member has claimed the partition: nothing is inserted.
+//  3. It inserts the rows as one block, under a deduplication token made of projection, generation, topic id, partition
+//     and offsets.
+//
+// A member claims a partition by recording a higher epoch, and reads the ledger after that. So either the former owner
+// sees the claim in step 2 and stops, or the claimant sees the range that the former owner recorded in step 1; then it
+// writes exactly that range again: the rows that are there already are left out, and if none is there the token is the
+// same, so that an insert of the former owner that arrives late has no effect. How late it may be is the window:
+// non_replicated_deduplication_window inserts into the table.
+//
+// # What is not obvious
+//
+//   - The ledger's order is (epoch, owner, next_offset): what a former owner records after it was driven out, and never
+//     inserts, is behind what its successor recorded.
+//   - One partition an insert. A token for several partitions could not be repeated by members that own some of them.
+//   - A block that falls into several partitions of the table can be stored in part; settling by row mends that too.
+//   - Rows carry _partition and _offset, and _row when an event can give several: declare them in the CREATE text.
+package clickhouse

@@ -1,0 +1,5 @@
+//go:build mutant_alter
+
+package mutant
+
+const built = Alter

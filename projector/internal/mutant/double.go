@@ -1,0 +1,5 @@
+//go:build mutant_double
+
+package mutant
+
+const built = Double

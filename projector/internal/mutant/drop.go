@@ -1,0 +1,5 @@
+//go:build mutant_drop
+
+package mutant
+
+const built = Drop

@@ -1,0 +1,5 @@
+//go:build mutant_skip_partition
+
+package mutant
+
+const built = SkipPartition

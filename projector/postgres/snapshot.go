@@ -1,0 +1,106 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ledgerline-es/ledgerline/projector"
+)
+
+// snapshot is a transaction that sees rows and positions as of one moment.
+type snapshot struct {
+	conn      *pgxpool.Conn
+	tx        pgx.Tx
+	plan      projector.Plan
+	layout    layout
+	positions map[int32]projector.SnapshotPosition
+}
+
+// Snapshot reads positions and rows in one REPEATABLE READ transaction. It holds a connection until it is closed.
+func (s *Sink) Snapshot(ctx context.Context, plan projector.Plan) (_ projector.Snapshot, err error) {
+	pool, err := s.conns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, classify("connect", err)
+	}
+	snap := &snapshot{conn: conn, plan: plan, positions: make(map[int32]projector.SnapshotPosition)}
+	defer func() {
+		if err != nil {
+			snap.Close()
+		}
+	}()
+	if snap.tx, err = conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {
+		return nil, classify("begin a snapshot", err)
+	}
+	stored, err := fingerprintOf(ctx, snap.tx, plan)
+	var pg *pgconn.PgError
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "3F000"):
+		return nil, fmt.Errorf("projection %s in Postgres: %w", plan.Projection, projector.ErrNotBuilt)
+	case err != nil:
+		return nil, classify("read the generation of "+plan.Projection, err)
+	case stored != plan.Fingerprint:
+		return nil, &projector.RebuildRequiredError{Projection: plan.Projection, Table: plan.Schema + "." + plan.Table, Stored: stored, Wanted: plan.Fingerprint}
+	}
+	if snap.layout, err = layoutOf(ctx, snap.tx, plan); err != nil {
+		return nil, err
+	}
+	rows, err := snap.tx.Query(ctx, "SELECT partition, topic, topic_id, next_offset FROM ledgerline.offsets WHERE projection = $1 AND generation = $2 AND topic = $3",
+		plan.Projection, plan.Generation, plan.Topic)
+	if err != nil {
+		return nil, classify("read offsets of "+plan.Projection, err)
+	}
+	var (
+		id int32
+		p  projector.SnapshotPosition
+	)
+	if _, err = pgx.ForEachRow(rows, []any{&id, &p.Topic, &p.TopicID, &p.Next}, func() error { snap.positions[id] = p; return nil }); err != nil {
+		return nil, classify("read offsets of "+plan.Projection, err)
+	}
+	return snap, nil
+}
+
+func (s *snapshot) Positions() map[int32]projector.SnapshotPosition { return s.positions }
+
+func (s *snapshot) Identity() []int { return s.layout.key }
+
+func (s *snapshot) Read(ctx context.Context, _ int32, target []any, visit func(offset int64, ordinal int32) bool) error {
+	columns := make([]string, len(s.plan.Columns))
+	for i, name := range s.plan.Columns {
+		columns[i] = quote(name)
+	}
+	rows, err := s.tx.Query(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM "+physicalName(s.plan))
+	if err != nil {
+		return classify("read "+physicalName(s.plan), err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(target...); err != nil {
+			return classify("read "+physicalName(s.plan), err)
+		}
+		if !visit(-1, 0) {
+			return nil
+		}
+	}
+	return classify("read "+physicalName(s.plan), rows.Err())
+}
+
+// Strays: a row that no event gives is found by its key.
+func (s *snapshot) Strays(context.Context) ([]string, error) { return nil, nil }
+
+func (s *snapshot) Close() {
+	ctx := context.Background()
+	if s.tx != nil {
+		_ = s.tx.Rollback(ctx) // it wrote nothing
+	}
+	s.conn.Release()
+}
