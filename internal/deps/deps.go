@@ -16,6 +16,7 @@ import (
 // Name names a component.
 type Name string
 
+// The components, and what their folders hold.
 const (
 	Kafka      Name = "kafka"       // libs/*.jar with the broker
 	KafkaTools Name = "kafka-tools" // libs/*.jar with the command-line tools

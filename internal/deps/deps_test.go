@@ -99,7 +99,7 @@ func fakeMaven(t *testing.T, script string) (f fetcher, calls func() int, said *
 	bin, root := t.TempDir(), t.TempDir()
 	log := filepath.Join(bin, "calls")
 	text := "#!/bin/sh\nfor a in \"$@\"; do case $a in -DoutputDirectory=*) out=${a#*=};; -Dmaven.repo.local=*) clean=1;; esac; done\necho >> " + log + "\n" + script
-	if err := os.WriteFile(filepath.Join(bin, "mvn"), []byte(text), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(filepath.Join(bin, "mvn"), []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))

@@ -96,7 +96,7 @@ func treePOM(coordinates string) string {
   <groupId>ledgerline</groupId><artifactId>deps</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
 `)
-	for _, coordinate := range strings.Split(coordinates, "+") {
+	for coordinate := range strings.SplitSeq(coordinates, "+") {
 		p := strings.Split(coordinate, ":")
 		fmt.Fprintf(&b, "    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n", p[0], p[1], p[2])
 	}

@@ -161,7 +161,7 @@ func wellFormed(s source, coordinate string) bool {
 	case npmFile:
 		return strings.LastIndex(coordinate, "@") > 0
 	case mavenTree, mavenFile:
-		for _, one := range strings.Split(coordinate, "+") {
+		for one := range strings.SplitSeq(coordinate, "+") {
 			if strings.Count(one, ":") < 2 {
 				return false
 			}

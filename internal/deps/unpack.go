@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ulikunitz/xz"
@@ -35,7 +36,7 @@ func unpack(c component, loaded, ready string) error {
 		case c.source == npmFile:
 			err = unpackTgz(root, name)
 		default:
-			err = unpackZip(root, name, func(*zip.File) bool { return true })
+			err = unpackZip(root, name)
 		}
 		if err != nil {
 			return fmt.Errorf("unpack %s: %w", f.name, err)
@@ -44,14 +45,14 @@ func unpack(c component, loaded, ready string) error {
 	return nil
 }
 
-func unpackZip(root *os.Root, name string, want func(*zip.File) bool) error {
+func unpackZip(root *os.Root, name string) error {
 	z, err := zip.OpenReader(name)
 	if err != nil {
 		return err
 	}
 	defer z.Close()
 	for _, f := range z.File {
-		if f.FileInfo().IsDir() || !want(f) {
+		if f.FileInfo().IsDir() {
 			continue
 		}
 		in, err := f.Open()
@@ -73,22 +74,20 @@ func unpackPostgres(root *os.Root, name string) error {
 		return err
 	}
 	defer z.Close()
-	for _, f := range z.File {
-		if path.Ext(f.Name) != ".txz" {
-			continue
-		}
-		in, err := f.Open()
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		plain, err := xz.NewReader(in)
-		if err != nil {
-			return err
-		}
-		return unpackTar(root, plain, "", func(string) bool { return true })
+	i := slices.IndexFunc(z.File, func(f *zip.File) bool { return path.Ext(f.Name) == ".txz" })
+	if i < 0 {
+		return errors.New("no .txz in it")
 	}
-	return errors.New("no .txz in it")
+	in, err := z.File[i].Open()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	plain, err := xz.NewReader(in)
+	if err != nil {
+		return err
+	}
+	return unpackTar(root, plain, "", func(string) bool { return true })
 }
 
 // unpackTgz unpacks the libraries of an npm package; its bindings for JavaScript stay out.

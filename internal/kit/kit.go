@@ -40,6 +40,7 @@ func Main(m *testing.M, roles ...process.Role) {
 // Which names a server.
 type Which int
 
+// The four servers.
 const (
 	UseKafka Which = iota
 	UseRegistry
@@ -86,13 +87,13 @@ type servers struct {
 
 func newServers() *servers {
 	s := &servers{}
-	for which, make := range map[Which]func() starter{
+	for which, starter := range map[Which]func() starter{
 		UseKafka:      func() starter { return &kafka{} },
 		UseRegistry:   func() starter { return &apicurio{} },
 		UsePostgres:   func() starter { return &postgresServer{} },
 		UseClickHouse: func() starter { return &clickhouseServer{} },
 	} {
-		s.all[which] = &server{house: s, starter: make()}
+		s.all[which] = &server{house: s, starter: starter()}
 	}
 	return s
 }
@@ -119,7 +120,7 @@ func (s *servers) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var group sync.WaitGroup
-	errs := make([]error, len(s.all))
+	var errs [len(s.all) + 1]error
 	for i, server := range s.all {
 		group.Go(func() { errs[i] = server.stop(ctx) })
 	}
@@ -127,7 +128,7 @@ func (s *servers) stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.folder != nil {
-		errs = append(errs, s.folder.Remove(ctx))
+		errs[len(s.all)] = s.folder.Remove(ctx)
 	}
-	return errors.Join(errs...)
+	return errors.Join(errs[:]...)
 }

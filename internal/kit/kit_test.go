@@ -111,7 +111,7 @@ func useClickHouse(t *testing.T) {
 
 func sqlClickHouse(t *testing.T, c *kit.ClickHouseServer, sql string) string {
 	t.Helper()
-	res, err := http.Post(c.URL(), "", strings.NewReader(sql)) //nolint:noctx // a test
+	res, err := http.Post(c.URL(), "", strings.NewReader(sql))
 	if err != nil {
 		t.Fatal(err)
 	}

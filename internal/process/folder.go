@@ -44,7 +44,7 @@ func removeAll(folders []string) error {
 	for _, dir := range folders {
 		err := os.RemoveAll(dir)
 		for err != nil && time.Now().Before(deadline) {
-			time.Sleep(removeInterval)
+			time.Sleep(removeInterval) //nolint:forbidigo // nothing says when a folder can be removed
 			err = os.RemoveAll(dir)
 		}
 		if err != nil {

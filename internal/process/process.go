@@ -363,7 +363,7 @@ func (p *Process) Kill() error {
 }
 
 // order writes one line to the child; p.mu is held. An error means that the child is ending, as every order wants it to.
-func (p *Process) order(line string) { _, _ = io.WriteString(p.control, line+"\n") }
+func (p *Process) order(line string) { _, _ = p.control.WriteString(line + "\n") }
 
 func (s Spec) orders() orders {
 	o := orders{StopTimeout: s.StopTimeout, Remove: s.RemoveOnExit, Hold: s.Hold != nil}

@@ -149,7 +149,10 @@ func (c *child) listen() {
 	}
 }
 
-func (c *child) report(r report) { _ = json.NewEncoder(c.status).Encode(r) } // nobody reads it: nobody is left to tell
+// report tells the parent. When that fails nobody is left to be told.
+func (c *child) report(r report) {
+	_ = json.NewEncoder(c.status).Encode(r) //nolint:errchkjson // see above
+}
 
 // role runs a role of our own to its end and returns the exit code.
 func (c *child) role(r Role, args []string) int {
@@ -172,7 +175,7 @@ func (c *child) role(r Role, args []string) int {
 	close(finished)
 
 	end := report{Ended: true, State: "returned"}
-	if err != nil && !(c.ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+	if err != nil && (c.ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 		end.Error = fmt.Sprintf("role %s: %v", r.Name, err)
 		fmt.Fprintln(os.Stderr, end.Error)
 	}

@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -57,7 +58,7 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	lines := t.lines
 	if len(t.part) > 0 {
-		lines = append(lines[:len(lines):len(lines)], string(t.part))
+		lines = append(slices.Clip(lines), string(t.part))
 	}
 	return strings.Join(lines, "\n")
 }

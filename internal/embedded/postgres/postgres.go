@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
+// What Start makes.
 const (
 	User     = "ledgerline" // superuser, without password
 	Database = "ledgerline"
@@ -165,9 +167,7 @@ func arguments(cfg Config, data string) []string {
 		// POSIX shared memory would outlive a postmaster that was killed and is never started again.
 		"dynamic_shared_memory_type": "mmap",
 	}
-	for k, v := range cfg.Settings {
-		settings[k] = v
-	}
+	maps.Copy(settings, cfg.Settings)
 	args := []string{"-D", data}
 	for k, v := range settings {
 		args = append(args, "-c", k+"="+v)
