@@ -92,10 +92,11 @@ func (c *Codec) schemaID(data []byte) (id int, body []byte, err error) {
 
 // schema is a schema in the forms that reading and resolving need.
 type schema struct {
-	name  string // full name of its record; empty for another type
-	text  string
-	avro  *avro.Schema
-	shape *shape
+	name     string // full name of its record; of another type its type
+	text     string
+	avro     *avro.Schema
+	shape    *shape // nil when shapeErr says why
+	shapeErr error
 }
 
 // readSchema compiles a schema's text.
@@ -105,15 +106,16 @@ func readSchema(text string) (s *schema, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not a valid Avro schema: %w", ErrMalformed, err)
 	}
-	s = &schema{text: text, avro: parsed}
-	if s.shape, err = newShape(parsed); err != nil {
-		return nil, fmt.Errorf("%w: schema: %w", ErrMalformed, err)
-	}
-	if root := parsed.Root(); root.Type == "record" {
+	root := parsed.Root()
+	s = &schema{text: text, avro: parsed, name: root.Type}
+	if root.Type == "record" {
 		s.name = root.Name
 		if root.Namespace != "" {
 			s.name = root.Namespace + "." + root.Name
 		}
+	}
+	if s.shape, err = newShape(parsed); err != nil {
+		s.shapeErr = fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return s, nil
 }
@@ -130,6 +132,9 @@ type structCoder struct {
 // structCoder makes the coder of a schema and a struct; typ is the type of a pointer to it.
 func (c *Codec) structCoder(s *schema, typ reflect2.Type) (sc *structCoder, err error) {
 	defer recoverTo(&err, "make coder of "+s.name)
+	if s.shapeErr != nil {
+		return nil, s.shapeErr
+	}
 	// Each schema into a cache of names of its own: two versions of a record share its name.
 	h, err := hamba.ParseWithCache(s.text, "", &hamba.SchemaCache{})
 	if err != nil {

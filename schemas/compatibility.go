@@ -54,12 +54,12 @@ func CheckCompatible(level Compatibility, newSchema string, earlier []string) er
 			return fmt.Errorf("version %d: %w", i+1, err)
 		}
 		if level != ForwardTransitive {
-			if _, err := resolveSchemas(old, next); err != nil {
+			if err := readable(old, next); err != nil {
 				return fmt.Errorf("%w: the new schema cannot read version %d: %w", ErrIncompatible, i+1, err)
 			}
 		}
 		if level != BackwardTransitive {
-			if _, err := resolveSchemas(next, old); err != nil {
+			if err := readable(next, old); err != nil {
 				return fmt.Errorf("%w: version %d cannot read the new schema: %w", ErrIncompatible, i+1, err)
 			}
 		}
@@ -67,12 +67,27 @@ func CheckCompatible(level Compatibility, newSchema string, earlier []string) er
 	return nil
 }
 
-// resolveSchemas gives what turns values of the writer's schema into the reader's, or says why nothing can. Two look at
-// the pair: twmb/avro, whose verdicts were right wherever they were tried, and our own resolution, which also holds
-// logical types to their meaning.
-func resolveSchemas(writer, reader *schema) (*resolution, error) {
+// readable reports why values of the writer's schema cannot be read as the reader's. Two look at the pair: twmb/avro, whose
+// verdicts were right wherever they were tried, and our own resolution, which also holds logical types to their meaning.
+// A schema that holds itself, which our codec does not take but a registry may, is left to the first.
+func readable(writer, reader *schema) error {
 	if err := avro.CheckCompatibility(writer.avro, reader.avro); err != nil {
-		return nil, err
+		return err
+	}
+	if writer.shapeErr != nil || reader.shapeErr != nil {
+		return nil
+	}
+	_, err := resolveShapes(writer.shape, reader.shape)
+	return err
+}
+
+// resolveSchemas gives what turns values of the writer's schema into the reader's.
+func resolveSchemas(writer, reader *schema) (*resolution, error) {
+	if writer.shapeErr != nil {
+		return nil, writer.shapeErr
+	}
+	if err := readable(writer, reader); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIncompatible, err)
 	}
 	return resolveShapes(writer.shape, reader.shape)
 }

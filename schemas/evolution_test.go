@@ -174,7 +174,7 @@ func (d *drawer) neighbour(label string, typ any) any {
 			}
 			return d.neighbour(label, def)
 		}
-		if typ != "null" && rapid.IntRange(0, 99).Draw(d.T, "break "+label) == 0 {
+		if typ != "null" && rapid.IntRange(0, 999).Draw(d.T, "break "+label) == 577 {
 			return map[string]any{"type": "array", "items": "boolean"}
 		}
 		if n := narrower[typ]; n != nil && rapid.IntRange(0, 2).Draw(d.T, "narrow "+label) == 0 {

@@ -12,13 +12,13 @@ import (
 
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/sr"
-	"go.uber.org/goleak"
 
 	"github.com/ledgerline-es/ledgerline/internal/embedded/registry"
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { kit.Main(m) }
 
 // server is an embedded registry that counts and can refuse.
 type server struct {

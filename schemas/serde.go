@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/modern-go/reflect2"
+	"golang.org/x/sync/errgroup"
 )
 
 // Serde reads and writes the records of one topic: the types it is given, and no other. T is a generated pointer type, or
@@ -88,22 +89,39 @@ func newSerdeType[T Record](c *Codec, t Type[T]) (st *serdeType[T], err error) {
 func (s *Serde[T]) Topic() string { return s.topic }
 
 // Register makes the types known to the registry: it sets each subject's compatibility level and registers each schema,
-// under the subject "<topic>-<full name>". It may be repeated. An error names the subject and the registry's reason; it
-// wraps ErrIncompatible when earlier versions object, ErrRegistryUnavailable when a later try may help. Append needs it.
+// under the subject "<topic>-<full name>". It may be repeated: what is there stays, and what is registered is not asked for
+// again. An error names the subject and the registry's reason; it wraps ErrIncompatible when earlier versions object,
+// ErrRegistryUnavailable when a later try may help. Append needs it.
 func (s *Serde[T]) Register(ctx context.Context) error {
 	if s.invalid != nil {
 		return s.invalid
 	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4) // a registry answers in milliseconds; a start should not wait for them one by one
 	for _, t := range s.types {
-		if t.id.Load() != 0 {
-			continue
+		if t.id.Load() == 0 {
+			g.Go(func() error { return s.register(ctx, t) })
 		}
-		id, err := s.codec.reg.register(ctx, Subject(s.topic, t.Name), t.Schema, s.level)
-		if err != nil {
-			return err
-		}
-		t.id.Store(int64(id))
 	}
+	return g.Wait()
+}
+
+func (s *Serde[T]) register(ctx context.Context, t *serdeType[T]) error {
+	subject := Subject(s.topic, t.Name)
+	id, err := s.codec.reg.register(ctx, subject, t.Schema, s.level)
+	if err != nil {
+		return err
+	}
+	// What is written under the id is read by whatever the registry has there: that must be what was meant.
+	there, err := s.codec.written.fetch(ctx, id)
+	if err != nil {
+		return fmt.Errorf("read back subject %s: %w", subject, err)
+	}
+	if there.name != t.Name || there.shapeErr != nil || !identical(there.shape, t.schema.shape) {
+		return fmt.Errorf("register subject %s: the registry gave id %d, under which it has another schema: %s", subject, id, there.text)
+	}
+	s.readers.Store(id, &serdeReader[T]{typ: t})
+	t.id.Store(int64(id))
 	return nil
 }
 
@@ -190,7 +208,7 @@ func (s *Serde[T]) reader(ctx context.Context, data []byte) (*serdeReader[T], []
 	made := &serdeReader[T]{typ: t}
 	if writer.text != t.Schema {
 		if made.resolution, err = resolveSchemas(writer, t.schema); err != nil {
-			return nil, nil, fmt.Errorf("schema id %d on topic %s: %w: %w", id, s.topic, ErrIncompatible, err)
+			return nil, nil, fmt.Errorf("schema id %d on topic %s: %w", id, s.topic, err)
 		}
 	}
 	r, _ := s.readers.LoadOrStore(id, made)

@@ -57,12 +57,14 @@ func (w *writtenSchemas) get(ctx context.Context, id int) (*schema, error) {
 	}
 }
 
+// fetch asks the registry, whatever is remembered.
 func (w *writtenSchemas) fetch(ctx context.Context, id int) (*schema, error) {
 	text, err := w.load(ctx, id)
 	if err == nil {
 		var s *schema
 		if s, err = readSchema(text); err == nil {
 			w.known.Store(id, s)
+			w.forget(id)
 			return s, nil
 		}
 		err = fmt.Errorf("schema id %d: %w", id, err)
@@ -84,6 +86,12 @@ func (w *writtenSchemas) remember(id int, err error) {
 		w.missing = map[int]missing{}
 	}
 	w.missing[id] = missing{err: err, until: now.Add(missingFor)}
+}
+
+func (w *writtenSchemas) forget(id int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.missing, id)
 }
 
 func (w *writtenSchemas) remembered(id int) error {
