@@ -105,7 +105,7 @@ func cacheRoot() (string, error) {
 		}
 	}
 	root := filepath.Join(base, "ledgerline")
-	if err := os.MkdirAll(root, 0o755); err != nil { //nolint:gosec // a cache others may read: postgres runs as another user there
+	if err := os.MkdirAll(root, 0o755); err != nil {
 		return "", fmt.Errorf("make the cache: %w", err)
 	}
 	return root, nil
@@ -168,7 +168,7 @@ func (f fetcher) attempt(ctx context.Context, c component, dir string, clean boo
 	f.say(c, "fetching by %s …", c.tool())
 	work, loaded, ready := filepath.Join(tmp, "work"), filepath.Join(tmp, "loaded"), filepath.Join(tmp, "ready")
 	for _, d := range []string{work, loaded, ready} {
-		if err := os.Mkdir(d, 0o755); err != nil { //nolint:gosec // see cacheRoot
+		if err := os.Mkdir(d, 0o755); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func UpdateLock(ctx context.Context, path string, w io.Writer) error {
 			return fmt.Errorf("pin %s for %s: %w", lock[i], lock[i].platform, err)
 		}
 	}
-	return os.WriteFile(path, []byte(lock.format()), 0o644) //nolint:gosec // a source file
+	return os.WriteFile(path, []byte(lock.format()), 0o644)
 }
 
 func (f fetcher) pin(ctx context.Context, c *component) error {

@@ -1,0 +1,82 @@
+# make without a target prints what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+MODULE := github.com/ledgerline-es/ledgerline
+TOOL = "$$(go -C internal/tools tool -n $(1))"
+
+# The tests' settings: make test RACE= goes without the race detector (and gcc), PKG=./producer/... tests one part.
+RACE ?= -race
+PKG ?= ./...
+TEST_TIMEOUT ?= 20m# one package
+TOTAL_TIMEOUT ?= 90m# all of make test, where no terminal is there to stop it
+
+# On a terminal Ctrl-C must reach what runs, and timeout would stand between.
+LIMIT := $(shell [ -t 0 ] || ! command -v timeout >/dev/null || echo timeout --kill-after=60 $(TOTAL_TIMEOUT))
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## the whole platform on loopback, in the foreground; flags by ARGS="…"
+	@exec bin/ledgerline demo $(ARGS)
+
+.PHONY: test
+test: ## lint, then all tests on the real servers; PKG=./producer/... for a part
+	@$(LIMIT) $(MAKE) test-all
+
+.PHONY: test-all
+test-all: gcc lint generated deps tests
+
+# Packages whose tests start servers run one after another: each has its own four, and a machine has only so many cores.
+# The rest runs side by side, first. The log of both, as JSON, is read for the slowest tests and removed.
+.PHONY: tests
+tests:
+	@log=$$(mktemp -d) && trap 'rm -rf "$$log"' EXIT; \
+	list() { go list -f '{{range .TestImports}}{{.}} {{end}}{{range .XTestImports}}{{.}} {{end}}|{{.ImportPath}}' $(PKG); }; \
+	servers='($(MODULE)/internal/kit|$(MODULE)/internal/process) '; \
+	integration=$$(list | { grep -E "$$servers" || true; } | cut -d '|' -f 2); \
+	unit=$$(list | { grep -vE "$$servers" || true; } | cut -d '|' -f 2); \
+	run() { $(call TOOL,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile "$$log/$$1.json" -- $(RACE) -count=1 -timeout $(TEST_TIMEOUT) "$${@:2}"; }; \
+	failed=0; \
+	if [ -n "$$unit" ]; then run unit $$unit || failed=1; fi; \
+	if [ -n "$$integration" ]; then run integration -p 1 $$integration || failed=1; fi; \
+	echo "The slowest tests:"; cat "$$log"/*.json | $(call TOOL,gotestsum) tool slowest --threshold 1s --num 20; \
+	exit $$failed
+
+.PHONY: gcc
+gcc:
+	@[ -z "$(RACE)" ] || command -v "$${CC:-gcc}" >/dev/null || { \
+	  echo "$${CC:-gcc} is missing: the race detector needs a C compiler: apt-get install gcc libc6-dev, or make test RACE=" >&2; exit 1; }
+
+.PHONY: lint
+lint: ## golangci-lint, pinned in internal/tools; its first build takes minutes
+	@$(call TOOL,golangci-lint) run
+
+.PHONY: generate
+generate: ## write the Go code of the Avro schemas
+	@go generate ./...
+
+.PHONY: generated
+generated:
+	@go test -count=1 -run 'TestGenerated' ./internal/generate/...
+
+.PHONY: deps
+deps: ## fetch modules and the real servers (Kafka, Apicurio, PostgreSQL, ClickHouse) into the user's cache
+	@go mod download
+	@go run ./internal/deps/cmd/deps
+
+.PHONY: build
+build: ## bin/ledgerline
+	@CGO_ENABLED=0 go build -trimpath -o bin/ledgerline ./cmd/ledgerline
+
+.PHONY: bench
+bench: ## the Go benchmarks of all packages; BENCH=regexp picks some
+	@go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem $(PKG)
+
+.PHONY: vuln
+vuln: ## known vulnerabilities, from the internet
+	@$(call TOOL,govulncheck) ./...
