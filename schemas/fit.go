@@ -109,7 +109,7 @@ func (s *shape) appendTrial(dst []byte) []byte {
 // need a look before they are encoded: decimals, dates and times of day.
 func (s *shape) isDelicate() bool {
 	switch s.logical {
-	case logicalDecimal, logicalDate, "time-millis", "time-micros":
+	case logicalDecimal, logicalDate, logicalTimeMillis, logicalTimeMicros:
 		return true
 	}
 	for _, f := range s.fields {
@@ -186,7 +186,7 @@ func (s *shape) holdsDecimal(r *big.Rat) error {
 	if !unscaled.IsInt() {
 		return fmt.Errorf("is %s, which has more than %d digits after the point: round it first", r, s.scale)
 	}
-	if digits := len(new(big.Int).Abs(unscaled.Num()).String()); digits > s.precision {
+	if digits := decimalDigits(unscaled.Num()); digits > s.precision {
 		return fmt.Errorf("is %s, which has %d digits: at most %d", r.FloatString(s.scale), digits, s.precision)
 	}
 	return nil

@@ -10,16 +10,40 @@ import (
 
 // Logical types that need care beyond their bytes.
 const (
-	logicalDecimal = "decimal"
-	logicalUUID    = "uuid"
-	logicalDate    = "date"
+	logicalDecimal    = "decimal"
+	logicalUUID       = "uuid"
+	logicalDate       = "date"
+	logicalTimeMillis = "time-millis"
+	logicalTimeMicros = "time-micros"
 )
 
-// decimalFits bounds what a decimal makes of its bytes: big numbers cost more than their size.
+// decimalFits reports bytes that are no decimal of the schema's precision. It also bounds what comes after: big numbers
+// cost more than their size.
 func (s *shape) decimalFits(b []byte) error {
 	// 10^precision needs precision·log2(10) bits and a sign; clients may write a few bytes more than they must.
 	if most := s.precision*10/3/8 + 8; len(b) > most {
-		return fmt.Errorf("%w: a decimal(%d,%d) of %d bytes, at most %d", ErrMalformed, s.precision, s.scale, len(b), most)
+		return fmt.Errorf("%w: a %s of %d bytes, at most %d", ErrMalformed, s.described(), len(b), most)
+	}
+	if digits := decimalDigits(unscaled(b)); digits > s.precision {
+		return fmt.Errorf("%w: a %s of %d digits", ErrMalformed, s.described(), digits)
+	}
+	return nil
+}
+
+func decimalDigits(n *big.Int) int { return len(new(big.Int).Abs(n).String()) }
+
+// timeOfDayFits reports a time of day that no day has.
+func (s *shape) timeOfDayFits(n int64) error {
+	day := (24 * time.Hour).Milliseconds()
+	switch s.logical {
+	case logicalTimeMicros:
+		day = (24 * time.Hour).Microseconds()
+	case logicalTimeMillis:
+	default:
+		return nil
+	}
+	if n < 0 || n >= day {
+		return fmt.Errorf("%w: a %s of %d", ErrMalformed, s.logical, n)
 	}
 	return nil
 }
@@ -93,14 +117,14 @@ func (s *shape) parseLogicalLong(text string) (int64, error) {
 			return 0, fmt.Errorf("%q is no date: write it like 2006-01-02", text)
 		}
 		return t.Unix() / (24 * 60 * 60), nil
-	case "time-millis", "time-micros":
+	case logicalTimeMillis, logicalTimeMicros:
 		t, err := time.Parse("15:04:05", text) // a fraction may follow the seconds
 		if err != nil {
 			return 0, fmt.Errorf("%q is no time of day: write it like 15:04:05.000000", text)
 		}
 		hour, minute, second := t.Clock()
 		since := time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute + time.Duration(second)*time.Second + time.Duration(t.Nanosecond())
-		if s.logical == "time-millis" {
+		if s.logical == logicalTimeMillis {
 			return since.Milliseconds(), nil
 		}
 		return since.Microseconds(), nil
@@ -120,9 +144,9 @@ func (s *shape) formatLogicalLong(n int64) string {
 	switch s.logical {
 	case logicalDate:
 		return time.Unix(n*24*60*60, 0).UTC().Format(time.DateOnly)
-	case "time-millis":
+	case logicalTimeMillis:
 		return time.UnixMilli(n).UTC().Format("15:04:05.000")
-	case "time-micros":
+	case logicalTimeMicros:
 		return time.UnixMicro(n).UTC().Format("15:04:05.000000")
 	case "timestamp-millis":
 		return FormatTime(time.UnixMilli(n))

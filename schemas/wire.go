@@ -45,10 +45,16 @@ func (w *walk) value(s *shape) error {
 		}
 		return err
 	case kindLong:
-		_, err := w.long()
+		n, err := w.long()
+		if err == nil && s.logical != "" {
+			return s.timeOfDayFits(n)
+		}
 		return err
 	case kindInt:
-		_, err := w.int()
+		n, err := w.int()
+		if err == nil && s.logical != "" {
+			return s.timeOfDayFits(int64(n))
+		}
 		return err
 	case kindBoolean:
 		_, err := w.boolean()
