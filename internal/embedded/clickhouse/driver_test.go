@@ -170,7 +170,8 @@ func TestDriver_PingExecErrorsAndViews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for r.Next() { //nolint:revive // on to the error
+	for r.Next() {
+		continue // on to the error
 	}
 	if e, ok := errors.AsType[*ch.Exception](r.Err()); !ok || e.Code != 395 {
 		t.Errorf("midway: %v", r.Err())

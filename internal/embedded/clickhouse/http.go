@@ -72,10 +72,15 @@ func (f *front) run(w http.ResponseWriter, r *http.Request, rq request) error {
 		return err
 	}
 	defer body.Close()
-	source := bufio.NewReaderSize(body, maxStatement)
+	var text io.Reader = body
 	if rq.query != "" {
-		source = bufio.NewReaderSize(io.MultiReader(strings.NewReader(rq.query+"\n"), body), maxStatement)
+		text = io.MultiReader(strings.NewReader(rq.query+"\n"), body)
 	}
+	return f.runText(w, r, rq, bufio.NewReaderSize(text, maxStatement))
+}
+
+// runText runs the statement at the beginning of source, with the rows behind it if it is an insert.
+func (f *front) runText(w http.ResponseWriter, r *http.Request, rq request, source *bufio.Reader) error {
 	head, err := source.Peek(maxStatement)
 	whole := errors.Is(err, io.EOF)
 	if err != nil && !whole {
@@ -121,8 +126,9 @@ func (f *front) fail(w http.ResponseWriter, err error) {
 	h.Set("X-ClickHouse-Exception-Code", strconv.Itoa(e.Code))
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Del("Content-Encoding")
+	h.Set("X-Content-Type-Options", "nosniff") // the text quotes the query: no browser may take it for a page
 	w.WriteHeader(statusOf(e.Code))
-	_, _ = io.WriteString(w, textOf(e, f.engine.version)+"\n")
+	_, _ = io.WriteString(w, textOf(e, f.engine.version)+"\n") //nolint:gosec // G705: plain text, and said to be
 }
 
 // guard refuses what a web page in somebody's browser could send to us on a loopback address: without passwords a forged

@@ -272,7 +272,7 @@ func TestHTTP_BrokenInsertStoresNothing(t *testing.T) {
 	db := database(t, s)
 	post(t, s, "", "CREATE TABLE "+db+".t (n UInt64) ENGINE = MergeTree ORDER BY n")
 	rows, feed := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+"/?"+query("INSERT INTO "+db+".t FORMAT TSV"), rows)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/?"+query("INSERT INTO "+db+".t FORMAT TSV"), rows)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,37 +29,48 @@ const (
 func TestMain(m *testing.M) {
 	process.Dispatch(Role(), process.Role{Name: "owner", Run: ownerRole})
 	code := m.Run()
-	if shared.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		if err := shared.server.Stop(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, "stop the shared engine:", err)
-			code = 1
-		}
-		cancel()
-		if err := os.RemoveAll(shared.dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
+	if err := shared.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the shared engine:", err)
+		code = 1
 	}
 	os.Exit(code)
 }
 
 // shared is one engine for all tests that only use it.
-var shared struct {
+var shared sharedEngine
+
+type sharedEngine struct {
 	once   sync.Once
+	folder *process.Folder
 	server *Server
-	dir    string
 	err    error
+}
+
+func (s *sharedEngine) start() {
+	if s.folder, s.err = process.TempFolder(context.Background(), "ledgerline-clickhouse-"); s.err != nil {
+		return
+	}
+	s.server, s.err = Start(context.Background(), Config{
+		Dir: s.folder.Path, Queries: sharedQueries, Inserts: 2, ReadOnlyUsers: []string{analyst}, Log: os.Stderr,
+	})
+}
+
+func (s *sharedEngine) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var errs []error
+	if s.server != nil {
+		errs = append(errs, s.server.Stop(ctx))
+	}
+	if s.folder != nil {
+		errs = append(errs, s.folder.Remove(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 func sharedServer(t *testing.T) *Server {
 	t.Helper()
-	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "ledgerline-clickhouse-"); shared.err != nil {
-			return
-		}
-		shared.server, shared.err = Start(context.Background(), Config{Dir: shared.dir, Queries: sharedQueries, Inserts: 2, ReadOnlyUsers: []string{analyst}, Log: os.Stderr})
-	})
+	shared.once.Do(shared.start)
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
@@ -184,11 +196,14 @@ func query(sql string) string { return url.Values{"query": {sql}}.Encode() }
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for !cond() {
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			t.Fatalf("not within %s: %s", patience, what)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }

@@ -42,7 +42,7 @@ func runRole(ctx context.Context, args []string) error {
 		return fmt.Errorf("read the options: %w", err)
 	}
 	// The address first: it fails at once, the engine may take a while.
-	listener, err := net.Listen("tcp", o.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for ClickHouse's HTTP interface: %w", err)
 	}
