@@ -1,0 +1,233 @@
+package ledgerline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/ledgerline-es/ledgerline/internal/cli"
+	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/projector"
+	"github.com/ledgerline-es/ledgerline/projector/clickhouse"
+	"github.com/ledgerline-es/ledgerline/projector/postgres"
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// Settings that several commands share. In every command but demo they default to the addresses of a demo on this machine.
+var (
+	logSettings = []cli.Setting{
+		{Key: "log.level", Default: "info", Help: "least level to log: debug, info, warn or error"},
+		{Key: "log.format", Default: "text", Help: "text or json"},
+	}
+	kafkaSettings = []cli.Setting{
+		{Key: "kafka.brokers", Default: []string{"127.0.0.1:9092"}, Help: "host:port of one broker or more"},
+		{Key: "registry.url", Default: "http://127.0.0.1:8081", Help: "schema registry"},
+		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups"},
+	}
+	topicSettings = []cli.Setting{
+		{Key: "kafka.partitions", Default: 12, Help: "partitions of topics that are created"},
+		{Key: "kafka.replication", Default: 3, Help: "replicas of topics that are created; at most as many as brokers"},
+		{Key: "kafka.min-insync", Default: 2, Help: "replicas that must have a record before it counts; at most --kafka-replication"},
+	}
+	producerSettings = []cli.Setting{
+		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised"},
+		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others"},
+		{Key: "producer.reply-topics", Default: []string{}, Help: "topics that commands may ask replies to be copied to; patterns with *"},
+	}
+	storeSettings = []cli.Setting{
+		{Key: "postgres.url", Default: "postgres://ledgerline@127.0.0.1:5433/ledgerline", Help: "Postgres"},
+		{Key: "clickhouse.url", Default: "http://127.0.0.1:8123", Help: "ClickHouse: http://, https:// or clickhouse://"},
+	}
+)
+
+// allSettings are those of every command: a file or an environment may hold any of them.
+func allSettings() []cli.Setting {
+	return slices.Concat(logSettings, kafkaSettings, topicSettings, producerSettings, storeSettings, demoSettings, []cli.Setting{adminSetting("")})
+}
+
+// App is one run of the program, for a domain's own commands.
+type App struct {
+	Domain   Domain
+	Out, Err io.Writer // for programs, and for people
+
+	values *cli.Values
+	log    *slog.Logger
+}
+
+// withSettings gives a command its flags and has its settings loaded before it runs.
+func (a *App) withSettings(cmd *cobra.Command, settings ...[]cli.Setting) *cobra.Command {
+	cli.AddFlags(cmd.Flags(), slices.Concat(settings...)...)
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.load(cmd); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
+	return cmd
+}
+
+// WithClient gives a domain's own command the settings of a client of Kafka and the registry.
+func (a *App) WithClient(cmd *cobra.Command) *cobra.Command {
+	return a.withSettings(cmd, kafkaSettings)
+}
+
+func (a *App) load(cmd *cobra.Command) error {
+	if err := a.Domain.check(); err != nil {
+		return err
+	}
+	values, err := cli.Load(cmd.Flags(), allSettings())
+	if err != nil {
+		return err
+	}
+	a.values = values
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(values.String("log.level"))); err != nil {
+		return cli.Usage(fmt.Errorf("--log-level is %q: give debug, info, warn or error", values.String("log.level")))
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch format := values.String("log.format"); format {
+	case "text":
+		a.log = slog.New(slog.NewTextHandler(a.Err, options))
+	case "json":
+		a.log = slog.New(slog.NewJSONHandler(a.Err, options))
+	default:
+		return cli.Usage(fmt.Errorf("--log-format is %q: give text or json", format))
+	}
+	return nil
+}
+
+// Log is the program's log.
+func (a *App) Log() *slog.Logger { return a.log }
+
+// Progress shows how far something is: a bar on a terminal, log lines elsewhere. total is -1 when unknown.
+func (a *App) Progress(what, unit string, total int64) *cli.Progress {
+	return cli.NewProgress(a.Err, a.log, what, unit, total)
+}
+
+// JSON prints one document for programs.
+func (a *App) JSON(v any) error {
+	e := json.NewEncoder(a.Out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// Exit ends the program with a code of the command's own.
+func (a *App) Exit(code int, err error) error { return cli.Exit(code, err) }
+
+// Usage marks an error as one of the caller: exit code 2.
+func (a *App) Usage(err error) error { return cli.Usage(err) }
+
+func (a *App) kafkaOptions() []kgo.Opt {
+	return []kgo.Opt{kgo.SeedBrokers(a.values.Strings("kafka.brokers")...), kgo.ClientID("ledgerline")}
+}
+
+func (a *App) registry() (*schemas.Registry, error) {
+	cl, err := sr.NewClient(sr.URLs(strings.Split(a.values.String("registry.url"), ",")...))
+	if err != nil {
+		return nil, cli.Usage(fmt.Errorf("--registry-url is %q: %w", a.values.String("registry.url"), err))
+	}
+	return schemas.NewRegistry(cl), nil
+}
+
+// Client runs a client of one aggregate kind for as long as use runs.
+func (a *App) Client(ctx context.Context, kind string, use func(context.Context, *producer.Client) error) error {
+	def, err := a.Domain.aggregate(kind)
+	if err != nil {
+		return err
+	}
+	registry, err := a.registry()
+	if err != nil {
+		return err
+	}
+	client := producer.NewClient(producer.ClientConfig{
+		Brokers: a.values.Strings("kafka.brokers"), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log,
+	}, def)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(ctx) }()
+	err = use(ctx, client)
+	cancel()
+	if failed := <-ended; failed != nil && err != nil && !errors.Is(err, failed) {
+		return fmt.Errorf("%w (%w)", err, failed)
+	}
+	return err
+}
+
+func (a *App) producer(def producer.Definition, metrics prometheus.Registerer) (*producer.Producer, error) {
+	registry, err := a.registry()
+	if err != nil {
+		return nil, err
+	}
+	return producer.New(producer.Config{
+		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
+		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
+		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"), ReplyTopics: a.values.Strings("producer.reply-topics"),
+		Logger: a.log, Metrics: metrics,
+	}, def), nil
+}
+
+// stores are the sinks that projections name, each made once.
+type stores struct {
+	sinks map[string]projector.Sink
+	close []func()
+}
+
+// Close closes the connections.
+func (s *stores) Close() {
+	for _, f := range s.close {
+		f()
+	}
+}
+
+// stores makes the sinks that the projections need and no other: a pilot may have Postgres alone.
+func (a *App) stores(projections []projector.Projection) (*stores, error) {
+	s := &stores{sinks: map[string]projector.Sink{}}
+	for _, p := range projections {
+		store := p.StoreName()
+		if s.sinks[store] != nil {
+			continue
+		}
+		switch store {
+		case postgres.StoreName:
+			cfg := postgres.Config{URL: a.values.String("postgres.url"), Logger: a.log}
+			if err := cfg.Validate(); err != nil {
+				return nil, cli.Usage(fmt.Errorf("--postgres-url: %w", err))
+			}
+			sink := postgres.New(cfg)
+			s.sinks[store], s.close = sink, append(s.close, sink.Close)
+		case clickhouse.StoreName:
+			cfg := clickhouse.Config{URL: a.values.String("clickhouse.url"), Logger: a.log}
+			if err := cfg.Validate(); err != nil {
+				return nil, cli.Usage(fmt.Errorf("--clickhouse-url: %w", err))
+			}
+			sink := clickhouse.New(cfg)
+			s.sinks[store], s.close = sink, append(s.close, sink.Close)
+		default:
+			return nil, fmt.Errorf("projection %s is for store %q, which is not built in", p.ProjectionName(), store)
+		}
+	}
+	return s, nil
+}
+
+func (a *App) projector(p projector.Projection, sinks *stores, metrics prometheus.Registerer) (*projector.Projector, error) {
+	registry, err := a.registry()
+	if err != nil {
+		return nil, err
+	}
+	return projector.New(projector.Config{
+		Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log, Registerer: metrics,
+	}, p, sinks.sinks[p.StoreName()]), nil
+}

@@ -1,0 +1,166 @@
+package bank
+
+import (
+	"math"
+
+	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/schemas/account"
+)
+
+// Account is the aggregate: what may happen to an account, and what its state is afterwards.
+var Account = producer.Aggregate[account.State, account.Command, account.Event]{
+	Kind:   account.Kind,
+	Evolve: evolveAccount,
+	Decide: decideAccount,
+}
+
+// Where an account stands. The empty status is that of an account that does not exist.
+const (
+	statusOpen   = "open"
+	statusFrozen = "frozen"
+	statusClosed = "closed"
+)
+
+func evolveAccount(s account.State, e account.Event) account.State {
+	switch e := e.(type) {
+	case *account.AccountOpened:
+		s.Status, s.Owner, s.Currency = statusOpen, e.Owner, e.Currency
+	case *account.MoneyDeposited:
+		s.BalanceMinor = e.BalanceMinor
+	case *account.MoneyWithdrawn:
+		s.BalanceMinor = e.BalanceMinor
+	case *account.AccountFrozen:
+		s.Status = statusFrozen
+	case *account.AccountUnfrozen:
+		s.Status = statusOpen
+	case *account.AccountClosed:
+		s.Status = statusClosed
+	}
+	return s
+}
+
+type decision = producer.Decision[account.Event]
+
+func accept(events ...account.Event) decision { return producer.Accept(events...) }
+
+func reject(code, format string, args ...any) decision {
+	return producer.Reject[account.Event](code, format, args...)
+}
+
+func decideAccount(s account.State, c account.Command, m producer.Meta) decision {
+	switch c := c.(type) {
+	case *account.OpenAccount:
+		return open(s, c, m)
+	case *account.DepositMoney:
+		return deposit(s, c, m)
+	case *account.WithdrawMoney:
+		return withdraw(s, c, m)
+	case *account.FreezeAccount:
+		switch s.Status {
+		case statusOpen:
+			return accept(&account.AccountFrozen{Reason: c.Reason})
+		case statusFrozen:
+			return reject("account_frozen", "account %s is frozen already", m.ID)
+		}
+		return unusable(s, m)
+	case *account.UnfreezeAccount:
+		switch s.Status {
+		case statusFrozen:
+			return accept(&account.AccountUnfrozen{Reason: c.Reason})
+		case statusOpen:
+			return reject("account_not_frozen", "account %s is not frozen", m.ID)
+		}
+		return unusable(s, m)
+	case *account.CloseAccount:
+		if s.Status != statusOpen {
+			return unusable(s, m)
+		}
+		if s.BalanceMinor != 0 {
+			return reject("balance_not_zero", "account %s still holds %d minor units of %s: withdraw them first", m.ID, s.BalanceMinor, s.Currency)
+		}
+		return accept(&account.AccountClosed{Reason: c.Reason})
+	}
+	return reject("unknown_command", "accounts have no rule for %s", c.AvroName())
+}
+
+func open(s account.State, c *account.OpenAccount, m producer.Meta) decision {
+	switch {
+	case s.Status != "":
+		return reject("account_exists", "account %s was opened before", m.ID)
+	case c.Owner == "":
+		return reject("owner_missing", "an account needs an owner")
+	case !isCurrency(c.Currency):
+		return reject("currency_invalid", "%q is no ISO 4217 code: give three capital letters", c.Currency)
+	case c.InitialDepositMinor < 0:
+		return reject("amount_invalid", "the initial deposit is %d: give 0 or more minor units", c.InitialDepositMinor)
+	}
+	opened := &account.AccountOpened{Owner: c.Owner, Currency: c.Currency}
+	if c.InitialDepositMinor == 0 {
+		return accept(opened)
+	}
+	return accept(opened, &account.MoneyDeposited{
+		AmountMinor: c.InitialDepositMinor, BalanceMinor: c.InitialDepositMinor, Currency: c.Currency,
+	})
+}
+
+func deposit(s account.State, c *account.DepositMoney, m producer.Meta) decision {
+	if refused, no := refuseMovement(s, c.AmountMinor, c.Currency, m); no {
+		return refused
+	}
+	if c.AmountMinor > math.MaxInt64-s.BalanceMinor {
+		return reject("amount_invalid", "account %s can't hold %d minor units more", m.ID, c.AmountMinor)
+	}
+	return accept(&account.MoneyDeposited{
+		AmountMinor: c.AmountMinor, BalanceMinor: s.BalanceMinor + c.AmountMinor, Currency: s.Currency,
+		Operation: c.Operation, Category: c.Category, Counterparty: c.Counterparty,
+	})
+}
+
+func withdraw(s account.State, c *account.WithdrawMoney, m producer.Meta) decision {
+	if refused, no := refuseMovement(s, c.AmountMinor, c.Currency, m); no {
+		return refused
+	}
+	if c.AmountMinor > s.BalanceMinor {
+		return reject("insufficient_funds", "account %s holds %d minor units, %d were asked for", m.ID, s.BalanceMinor, c.AmountMinor)
+	}
+	return accept(&account.MoneyWithdrawn{
+		AmountMinor: c.AmountMinor, BalanceMinor: s.BalanceMinor - c.AmountMinor, Currency: s.Currency,
+		Operation: c.Operation, Category: c.Category, Counterparty: c.Counterparty,
+	})
+}
+
+// refuseMovement holds the rules that deposits and withdrawals share.
+func refuseMovement(s account.State, amount int64, currency string, m producer.Meta) (decision, bool) {
+	switch {
+	case s.Status != statusOpen:
+		return unusable(s, m), true
+	case amount <= 0:
+		return reject("amount_invalid", "the amount is %d: give 1 or more minor units", amount), true
+	case currency != "" && currency != s.Currency:
+		return reject("currency_mismatch", "account %s is kept in %s, not in %s", m.ID, s.Currency, currency), true
+	}
+	return decision{}, false
+}
+
+// unusable refuses what needs an open account.
+func unusable(s account.State, m producer.Meta) decision {
+	switch s.Status {
+	case statusFrozen:
+		return reject("account_frozen", "account %s is frozen", m.ID)
+	case statusClosed:
+		return reject("account_closed", "account %s is closed", m.ID)
+	}
+	return reject("account_not_found", "account %s does not exist: open it first", m.ID)
+}
+
+func isCurrency(code string) bool {
+	if len(code) != 3 {
+		return false
+	}
+	for i := range len(code) {
+		if code[i] < 'A' || code[i] > 'Z' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,176 @@
+// Package ledgerline is the front door: a Domain says what is to run, Main gives it a command line.
+//
+//	func main() { ledgerline.Main(bank.Domain()) }
+//
+// Every domain gets every subcommand: demo runs the whole platform in one process on loopback; producer and projector are
+// its roles in production; publish, verify and the rest are for people and scripts.
+package ledgerline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ledgerline-es/ledgerline/internal/cli"
+	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
+	"github.com/ledgerline-es/ledgerline/internal/embedded/kafka"
+	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/projector"
+)
+
+// Domain is everything that Ledgerline needs to know of a business.
+type Domain struct {
+	Name        string                 // of the program, for its help
+	Aggregates  []producer.Definition  // what commands are sent to
+	Projections []projector.Projection // what is derived from their events
+
+	// Commands are subcommands of this domain alone, such as the bank's import.
+	Commands []func(*App) *cobra.Command
+	// Sample loads data of the domain's own making when a demo starts for the first time. Loading it again must change
+	// nothing. nil: there is none.
+	Sample func(ctx context.Context, app *App) (SampleReport, error)
+	// TryIt are commands that the demo suggests, given the addresses that it listens on.
+	TryIt func(Addresses) []Suggestion
+}
+
+// SampleReport counts what a sample did.
+type SampleReport struct {
+	Commands int64 // published
+	Accepted int64
+	Rejected int64
+}
+
+// Addresses are those that a running demo listens on.
+type Addresses struct{ Kafka, Registry, Postgres, ClickHouse, Admin string }
+
+// Suggestion is a command to try, and what it shows.
+type Suggestion struct{ What, Command string }
+
+// Main runs the program and exits. It must be the first thing that main does: the demo's servers are the same program,
+// started again.
+func Main(d Domain) {
+	process.Dispatch(kafka.Role(), clickhouse.Role())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(Run(ctx, d, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Run runs the program with arguments and gives its exit code. What is for programs goes to out, what is for people to err.
+func Run(ctx context.Context, d Domain, args []string, out, err io.Writer) int {
+	app := &App{Domain: d, Out: out, Err: err}
+	root := app.command()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(err)
+	code, failure := cli.Code(root.ExecuteContext(ctx))
+	if failure != nil {
+		fmt.Fprintf(err, "%s: %v\n", root.Name(), failure)
+	}
+	return code
+}
+
+func (a *App) command() *cobra.Command {
+	name := a.Domain.Name
+	root := &cobra.Command{
+		Use:   name,
+		Short: "Event streaming on Kafka: commands become events, events become tables",
+		Long: fmt.Sprintf(`%s runs on Ledgerline: commands published to Kafka become events in compacted topics, the
+event store; projectors write what happened into Postgres and ClickHouse.
+
+Start with:  %s demo
+Every setting can be given as a flag, an environment variable or in a file (--config): --kafka-brokers is
+LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.PersistentFlags().String(cli.ConfigFlag, "", "file of settings, YAML (LEDGERLINE_CONFIG)")
+	cli.AddFlags(root.PersistentFlags(), logSettings...)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
+	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.versionCommand())
+	for _, make := range a.Domain.Commands {
+		root.AddCommand(make(a))
+	}
+	for _, c := range root.Commands() {
+		if c.Args == nil {
+			c.Args = noArguments
+		}
+	}
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	names := []string{}
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if len(names) == 0 {
+		return cli.Usage(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args))
+	}
+	return cli.Usage(fmt.Errorf("there is no command %q: there are %s", args[0], strings.Join(names, ", ")))
+}
+
+// check finds mistakes in the domain before anything is started.
+func (d Domain) check() error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, a := range d.Aggregates {
+		if seen[a.KindName()] {
+			errs = append(errs, fmt.Errorf("domain %s has two aggregates of kind %s", d.Name, a.KindName()))
+		}
+		seen[a.KindName()] = true
+	}
+	names := map[string]bool{}
+	for _, p := range d.Projections {
+		if names[p.ProjectionName()] {
+			errs = append(errs, fmt.Errorf("domain %s has two projections named %s", d.Name, p.ProjectionName()))
+		}
+		names[p.ProjectionName()] = true
+	}
+	return errors.Join(errs...)
+}
+
+// aggregate finds a kind; the error lists those that there are.
+func (d Domain) aggregate(kind string) (producer.Definition, error) {
+	var kinds []string
+	for _, a := range d.Aggregates {
+		if a.KindName() == kind {
+			return a, nil
+		}
+		kinds = append(kinds, a.KindName())
+	}
+	return nil, cli.Usage(fmt.Errorf("there is no aggregate kind %q: there are %s", kind, strings.Join(kinds, ", ")))
+}
+
+// projections finds projections by name; no names mean all.
+func (d Domain) projections(names []string) ([]projector.Projection, error) {
+	if len(names) == 0 {
+		return d.Projections, nil
+	}
+	var found []projector.Projection
+	for _, name := range names {
+		i := slices.IndexFunc(d.Projections, func(p projector.Projection) bool { return p.ProjectionName() == name })
+		if i < 0 {
+			var all []string
+			for _, p := range d.Projections {
+				all = append(all, p.ProjectionName())
+			}
+			return nil, cli.Usage(fmt.Errorf("there is no projection %q: there are %s", name, strings.Join(all, ", ")))
+		}
+		found = append(found, d.Projections[i])
+	}
+	return found, nil
+}

@@ -1,0 +1,110 @@
+package ledgerline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ledgerline-es/ledgerline/internal/cli"
+)
+
+func (a *App) producerCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "producer [KIND…]",
+		Short: "Decide commands: read them from Kafka, write events and replies",
+		Long: `Reads <kind>.commands as a member of the group <kind>.producer and writes events, replies and offsets in one Kafka
+transaction. Creates the kind's topics when they are missing and refuses those that could lose something. State is
+rebuilt from the events topic. Start as many as there are partitions at most. Without arguments it runs all kinds.`,
+		Example: fmt.Sprintf("  %[1]s producer\n  %[1]s producer --kafka-brokers broker-1:9092,broker-2:9092 --registry-url http://registry:8081", a.Domain.Name),
+		Args:    cobra.ArbitraryArgs,
+	}
+	cmd.RunE = func(cmd *cobra.Command, kinds []string) error {
+		defs := a.Domain.Aggregates
+		if len(kinds) > 0 {
+			defs = nil
+			for _, kind := range kinds {
+				def, err := a.Domain.aggregate(kind)
+				if err != nil {
+					return err
+				}
+				defs = append(defs, def)
+			}
+		}
+		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+			for _, def := range defs {
+				p, err := a.producer(def, s.registry)
+				if err != nil {
+					return err
+				}
+				run("producer "+def.KindName(), p.Ready, p.Run)
+			}
+			return nil
+		})
+	}
+	return a.withSettings(cmd, kafkaSettings, topicSettings, producerSettings, []cli.Setting{adminSetting("127.0.0.1:9465")})
+}
+
+func (a *App) projectorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "projector [PROJECTION…]",
+		Short: "Keep tables up to date: read events, write rows",
+		Long: `Reads the events as one consumer group a projection, named as the projection, and writes its rows. The position is
+kept in the store, in the same transaction as the rows in Postgres, in a ledger table in ClickHouse; the group's
+offsets are a copy of it for Kafka's tools. Start as many as there are partitions at most. Without arguments it runs
+all projections.`,
+		Example: fmt.Sprintf("  %[1]s projector\n  %[1]s projector account-summary --postgres-url postgres://ledger@db:5432/ledger", a.Domain.Name),
+		Args:    cobra.ArbitraryArgs,
+	}
+	cmd.RunE = func(cmd *cobra.Command, names []string) error {
+		projections, err := a.Domain.projections(names)
+		if err != nil {
+			return err
+		}
+		sinks, err := a.stores(projections)
+		if err != nil {
+			return err
+		}
+		defer sinks.Close()
+		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+			for _, p := range projections {
+				worker, err := a.projector(p, sinks, s.registry)
+				if err != nil {
+					return err
+				}
+				run("projector "+p.ProjectionName(), worker.Ready, worker.Run)
+			}
+			return nil
+		})
+	}
+	return a.withSettings(cmd, kafkaSettings, storeSettings, []cli.Setting{adminSetting("127.0.0.1:9466")})
+}
+
+// serve runs the parts of a role beside its admin listener until ctx ends or all parts but none goes on: one that stops for
+// good leaves the others at work, and the role not ready.
+func (a *App) serve(ctx context.Context, build func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error) error {
+	s, err := a.listenAdmin()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var work, listening errgroup.Group
+	err = build(s, func(name string, ready func() error, run func(context.Context) error) {
+		s.parts[name] = ready
+		work.Go(func() error { return run(ctx) })
+	})
+	if err != nil {
+		_ = s.listener.Close()
+		return err
+	}
+	listening.Go(func() error { return s.serve(ctx) })
+	a.log.Info("started", "admin", "http://"+s.listener.Addr().String())
+	err = work.Wait()
+	stop()
+	if listenErr := listening.Wait(); err == nil {
+		err = listenErr
+	}
+	return err
+}
