@@ -1,7 +1,6 @@
 package schemas
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"reflect"
@@ -216,6 +215,3 @@ func recoverTo(err *error, doing string) {
 		*err = fmt.Errorf("%w: %s: %v", ErrMalformed, doing, p)
 	}
 }
-
-// writer gives the schema with an id, from the cache or from the registry.
-func (c *Codec) writer(ctx context.Context, id int) (*schema, error) { return c.written.get(ctx, id) }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,9 @@ type Serde[T Record] struct {
 	byName map[string]*serdeType[T]
 	byGo   map[uintptr]*serdeType[T] // by runtime type of the pointer
 
-	readers sync.Map // int, the writer's schema id → *serdeReader[T]
-	invalid error    // of a type that was given: every method reports it
+	mu      sync.Mutex                              // held to change readers
+	readers atomic.Pointer[map[int]*serdeReader[T]] // by the writer's schema id; never changed, but replaced
+	invalid error                                   // of a type that was given: every method reports it
 }
 
 // serdeType is one record type that this process knows.
@@ -40,6 +42,7 @@ type serdeType[T Record] struct {
 type serdeReader[T Record] struct {
 	typ        *serdeType[T]
 	resolution *resolution // nil when the schema is the type's own
+	err        error       // why its values cannot be read, which will not change
 }
 
 // NewSerde makes a serde; it does no I/O. A type whose schema and struct do not belong together is reported by every
@@ -120,7 +123,7 @@ func (s *Serde[T]) register(ctx context.Context, t *serdeType[T]) error {
 	if there.name != t.Name || there.shapeErr != nil || !identical(there.shape, t.schema.shape) {
 		return fmt.Errorf("register subject %s: the registry gave id %d, under which it has another schema: %s", subject, id, there.text)
 	}
-	s.readers.Store(id, &serdeReader[T]{typ: t})
+	s.setReader(id, &serdeReader[T]{typ: t})
 	t.id.Store(int64(id))
 	return nil
 }
@@ -194,23 +197,43 @@ func (s *Serde[T]) reader(ctx context.Context, data []byte) (*serdeReader[T], []
 	if err != nil {
 		return nil, nil, err
 	}
-	if r, ok := s.readers.Load(id); ok {
-		return r.(*serdeReader[T]), body, nil
+	if readers := s.readers.Load(); readers != nil {
+		if r, ok := (*readers)[id]; ok {
+			return r, body, r.err
+		}
 	}
-	writer, err := s.codec.writer(ctx, id)
+	writer, err := s.codec.written.get(ctx, id)
 	if err != nil {
 		return nil, nil, err
 	}
+	r := s.newReader(id, writer)
+	s.setReader(id, r)
+	return r, body, r.err
+}
+
+func (s *Serde[T]) newReader(id int, writer *schema) *serdeReader[T] {
 	t, ok := s.byName[writer.name]
 	if !ok {
-		return nil, nil, fmt.Errorf("schema id %d on topic %s: %w: %s", id, s.topic, ErrUnknownType, writer.name)
+		return &serdeReader[T]{err: fmt.Errorf("schema id %d on topic %s: %w: %s", id, s.topic, ErrUnknownType, writer.name)}
 	}
-	made := &serdeReader[T]{typ: t}
-	if writer.text != t.Schema {
-		if made.resolution, err = resolveSchemas(writer, t.schema); err != nil {
-			return nil, nil, fmt.Errorf("schema id %d on topic %s: %w", id, s.topic, err)
-		}
+	if writer.text == t.Schema {
+		return &serdeReader[T]{typ: t}
 	}
-	r, _ := s.readers.LoadOrStore(id, made)
-	return r.(*serdeReader[T]), body, nil
+	r, err := resolveSchemas(writer, t.schema)
+	if err != nil {
+		return &serdeReader[T]{err: fmt.Errorf("schema id %d on topic %s: %w", id, s.topic, err)}
+	}
+	return &serdeReader[T]{typ: t, resolution: r}
+}
+
+// setReader is rare, once for each schema; looking up is not, and takes no lock.
+func (s *Serde[T]) setReader(id int, r *serdeReader[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := map[int]*serdeReader[T]{}
+	if old := s.readers.Load(); old != nil {
+		maps.Copy(next, *old)
+	}
+	next[id] = r
+	s.readers.Store(&next)
 }
