@@ -31,9 +31,9 @@ type admin struct {
 }
 
 // listenAdmin takes the address; nothing is served before serve.
-func (a *App) listenAdmin() (*admin, error) {
+func (a *App) listenAdmin(ctx context.Context) (*admin, error) {
 	address := a.values.String("admin.listen")
-	l, err := listen(address, "admin-listen")
+	l, err := listen(ctx, address, "admin-listen")
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +43,8 @@ func (a *App) listenAdmin() (*admin, error) {
 }
 
 // listen takes an address; when it is taken, the error names the port and the flag.
-func listen(address, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+func listen(ctx context.Context, address, flag string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--%s %s: %w; give another address, or stop what listens there", flag, address, err)
 	}
@@ -93,7 +93,12 @@ func (s *admin) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": code == http.StatusOK, "parts": state}) // the asker may be gone
+	_ = json.NewEncoder(w).Encode(readiness{code == http.StatusOK, state}) //nolint:errchkjson // the asker may be gone
+}
+
+type readiness struct {
+	Ready bool              `json:"ready"`
+	Parts map[string]string `json:"parts"`
 }
 
 // unready gives the reasons of those parts that are not ready.

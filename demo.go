@@ -121,7 +121,7 @@ func (d *demo) run(ctx context.Context) (*demoReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.admin, err = d.app.listenAdmin(); err != nil {
+	if d.admin, err = d.app.listenAdmin(ctx); err != nil {
 		return nil, err
 	}
 	if d.servers, err = startServers(ctx, d); err != nil {

@@ -60,8 +60,9 @@ type Suggestion struct{ What, Command string }
 func Main(d Domain) {
 	process.Dispatch(kafka.Role(), clickhouse.Role())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(Run(ctx, d, os.Args[1:], os.Stdout, os.Stderr))
+	code := Run(ctx, d, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
 // Run runs the program with arguments and gives its exit code. What is for programs goes to out, what is for people to err.
@@ -98,8 +99,8 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	cli.AddFlags(root.PersistentFlags(), logSettings...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
 	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.versionCommand())
-	for _, make := range a.Domain.Commands {
-		root.AddCommand(make(a))
+	for _, command := range a.Domain.Commands {
+		root.AddCommand(command(a))
 	}
 	for _, c := range root.Commands() {
 		if c.Args == nil {

@@ -84,7 +84,7 @@ all projections.`,
 // serve runs the parts of a role beside its admin listener until ctx ends or all parts but none goes on: one that stops for
 // good leaves the others at work, and the role not ready.
 func (a *App) serve(ctx context.Context, build func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error) error {
-	s, err := a.listenAdmin()
+	s, err := a.listenAdmin(ctx)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 			continue // a real one
 		}
 		address := d.listenAddress(p.listen)
-		if err := free(address, strings.ReplaceAll(p.listen, ".", "-")); err != nil {
+		if err := free(ctx, address, strings.ReplaceAll(p.listen, ".", "-")); err != nil {
 			return nil, err
 		}
 		dir := filepath.Join(d.dir, p.name)
@@ -109,8 +109,8 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 }
 
 // free finds out early that an address is taken, to name the flag that gives another.
-func free(address, flag string) error {
-	l, err := listen(address, flag)
+func free(ctx context.Context, address, flag string) error {
+	l, err := listen(ctx, address, flag)
 	if err != nil {
 		return err
 	}
@@ -142,19 +142,20 @@ const stopTimeout = 45 * time.Second
 func (s *servers) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	errs := make([]error, len(s.list))
+	stopped := make([]error, len(s.list))
 	var group errgroup.Group
 	for i, e := range s.list {
 		group.Go(func() error {
 			if err := e.server.Stop(ctx); err != nil {
-				errs[i] = fmt.Errorf("stop %s: %w", e.name, err)
+				stopped[i] = fmt.Errorf("stop %s: %w", e.name, err)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait() // each error is kept
+	err := errors.Join(stopped...)
 	for _, log := range s.logs {
-		errs = append(errs, log.Close())
+		err = errors.Join(err, log.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }

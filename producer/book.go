@@ -2,6 +2,7 @@ package producer
 
 import (
 	"errors"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -249,9 +250,7 @@ func (b *book) commit() {
 func (b *book) rollback() {
 	b.shelf.rollback()
 	b.window.rollback()
-	for topic, next := range b.nextBefore {
-		b.next[topic] = next
-	}
+	maps.Copy(b.next, b.nextBefore)
 	clear(b.nextBefore)
 	clear(b.marks)
 }

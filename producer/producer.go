@@ -221,5 +221,5 @@ func (k kafkaLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if level == kgo.LogLevelError {
 		l = slog.LevelError
 	}
-	k.log.Log(context.Background(), l, "kafka: "+msg, keyvals...)
+	k.log.Log(context.Background(), l, "kafka client", append(keyvals, "said", msg)...)
 }

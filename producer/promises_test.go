@@ -1,6 +1,7 @@
 package producer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -308,7 +309,7 @@ func TestP5_BadCommand_DeadLetterAndReply_NeighboursUnharmed(t *testing.T) {
 		last := dead[len(dead)-1]
 		reason, _ := schemas.Header(last, schemas.HeaderDeadReason)
 		from, _ := schemas.Header(last, schemas.HeaderOrigin)
-		if reason != bad.code || from != r.CommandID || string(last.Value) != string(bad.value) || string(last.Key) != bad.key {
+		if reason != bad.code || from != r.CommandID || !bytes.Equal(last.Value, bad.value) || string(last.Key) != bad.key {
 			t.Errorf("%s: dead letter with reason %q from %q", bad.name, reason, from)
 		}
 	}
@@ -359,8 +360,7 @@ func TestP1_MembersComeAndGo_OneHistory(t *testing.T) {
 			send(deposit(fmt.Sprintf("acc-%d", a), 1))
 		}
 		if round%15 == 5 {
-			other := s.start()
-			defer other.stop()
+			other := s.start() // ends with the test, or at once
 			if round > 30 {
 				other.stop()
 			}
@@ -422,7 +422,7 @@ func TestDangerousTopic_Refused(t *testing.T) {
 	s := newSystem(t)
 	adm := kadm.NewClient(s.kafka())
 	retention := "86400000"
-	if _, err := adm.CreateTopic(context.Background(), 4, 1, map[string]*string{"cleanup.policy": kadm.StringPtr("delete"), "retention.ms": &retention}, s.topics.Events); err != nil {
+	if _, err := adm.CreateTopic(context.Background(), 4, 1, map[string]*string{"cleanup.policy": new("delete"), "retention.ms": &retention}, s.topics.Events); err != nil {
 		t.Fatal(err)
 	}
 	err := <-s.launch().done

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -44,7 +45,7 @@ func (s *session) run(ctx context.Context) error {
 	for {
 		fetches := s.poll(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // being told to stop is no failure
 		}
 		if err := s.fatal.Load(); err != nil {
 			return *err
@@ -121,9 +122,7 @@ func (s *session) adopt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for p, b := range restored {
-			s.books[p] = b
-		}
+		maps.Copy(s.books, restored)
 	}
 	s.metrics.partitions.Set(float64(len(s.books)))
 	aggregates := 0

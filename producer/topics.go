@@ -108,7 +108,7 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) erro
 	for _, s := range specs {
 		configs := make(map[string]*string, len(s.Configs))
 		for k, v := range s.Configs {
-			configs[k] = kadm.StringPtr(v)
+			configs[k] = new(v)
 		}
 		resp, err := adm.CreateTopics(ctx, s.Partitions, s.Replication, configs, s.Name)
 		if err != nil {

@@ -59,7 +59,7 @@ func (p *Progress) logLines() {
 			left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
 			args = append(args, "of", p.total, "left", left.Round(time.Second).String())
 		}
-		p.log.Info(p.what, args...)
+		p.log.Info("progress", append(args, "of_what", p.what)...)
 	}
 }
 

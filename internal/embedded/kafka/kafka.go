@@ -176,7 +176,7 @@ func run(ctx context.Context, args []string) error {
 			if err != nil {
 				return nil, err
 			}
-			return net.Listen(network, net.JoinHostPort(host, port))
+			return new(net.ListenConfig).Listen(ctx, network, net.JoinHostPort(host, port))
 		}),
 		kfake.DataDir(filepath.Join(o.Dir, "data")),
 		kfake.SleepOutOfOrder(),
