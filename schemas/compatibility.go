@@ -74,11 +74,11 @@ func readable(writer, reader *schema) error {
 	if err := avro.CheckCompatibility(writer.avro, reader.avro); err != nil {
 		return err
 	}
-	if writer.shapeErr != nil || reader.shapeErr != nil {
-		return nil
+	if writer.shape != nil && reader.shape != nil {
+		_, err := resolveShapes(writer.shape, reader.shape)
+		return err
 	}
-	_, err := resolveShapes(writer.shape, reader.shape)
-	return err
+	return nil
 }
 
 // resolveSchemas gives what turns values of the writer's schema into the reader's.

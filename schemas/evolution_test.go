@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -199,9 +200,7 @@ func (d *drawer) neighbour(label string, typ any) any {
 		return branches
 	case map[string]any:
 		out := map[string]any{}
-		for k, v := range typ {
-			out[k] = v
-		}
+		maps.Copy(out, typ)
 		name, named := typ["name"].(string)
 		if named {
 			if _, ok := d.places[name]; ok {

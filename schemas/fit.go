@@ -17,8 +17,8 @@ func (s *shape) fits(t reflect.Type) error {
 			return fmt.Errorf("%s is no struct", t)
 		}
 		tags := map[string]bool{}
-		for i := range t.NumField() {
-			tags[t.Field(i).Tag.Get("avro")] = true
+		for f := range t.Fields() {
+			tags[f.Tag.Get("avro")] = true
 		}
 		for _, f := range s.fields {
 			field, ok := fieldOf(t, f.name)
@@ -47,8 +47,8 @@ func (s *shape) fits(t reflect.Type) error {
 }
 
 func fieldOf(t reflect.Type, tag string) (reflect.StructField, bool) {
-	for i := range t.NumField() {
-		if f := t.Field(i); f.Tag.Get("avro") == tag && f.IsExported() {
+	for f := range t.Fields() {
+		if f.Tag.Get("avro") == tag && f.IsExported() {
 			return f, true
 		}
 	}

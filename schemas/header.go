@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -10,9 +11,9 @@ import (
 // Header gives the value of a record's header. Kafka allows a key more than once; the last one counts, as it does for
 // Java's Headers.lastHeader.
 func Header(rec *kgo.Record, key string) (string, bool) {
-	for i := len(rec.Headers) - 1; i >= 0; i-- {
-		if rec.Headers[i].Key == key {
-			return string(rec.Headers[i].Value), true
+	for _, h := range slices.Backward(rec.Headers) {
+		if h.Key == key {
+			return string(h.Value), true
 		}
 	}
 	return "", false

@@ -101,8 +101,7 @@ func (s *shape) fromJSON(doc []byte) ([]byte, error) {
 
 // inField puts a field before what is wrong in it: "field a.b[3]: …".
 func inField(step string, err error) error {
-	var in *fieldError
-	if errors.As(err, &in) {
+	if in, ok := errors.AsType[*fieldError](err); ok {
 		joined := step + "." + in.path
 		if strings.HasPrefix(in.path, "[") {
 			joined = step + in.path

@@ -218,7 +218,8 @@ func (w *walk) floatJSON(dst []byte, s *shape) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	bits, n := 64, 0.0
+	var n float64
+	bits := 64
 	if s.kind == kindFloat {
 		bits, n = 32, float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))
 	} else {

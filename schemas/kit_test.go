@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"math/big"
 	"net/http"
 	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -25,16 +27,28 @@ type server struct {
 	*registry.Server
 	reg   *schemas.Registry
 	asked atomic.Int64 // questions for a schema by its id
-	fail  atomic.Pointer[func(*http.Request) (*http.Response, error)]
+	fail  atomic.Pointer[failure]
 }
 
 func (s *server) RoundTrip(req *http.Request) (*http.Response, error) {
 	if fail := s.fail.Load(); fail != nil {
-		if resp, err := (*fail)(req); resp != nil || err != nil {
-			return resp, err
-		}
+		return fail.RoundTrip(req)
 	}
 	return http.DefaultTransport.RoundTrip(req)
+}
+
+// failure answers in a registry's place; status 0 leaves it to the registry.
+type failure func(*http.Request) (status int, body string, err error)
+
+func (f failure) RoundTrip(req *http.Request) (*http.Response, error) {
+	status, body, err := f(req)
+	if err != nil {
+		return nil, err
+	}
+	if status == 0 {
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: req}, nil
 }
 
 func newServer(t testing.TB) *server {
@@ -117,7 +131,7 @@ func plain(v reflect.Value) any {
 	if !v.IsValid() {
 		return nil
 	}
-	if r, ok := v.Interface().(*big.Rat); ok {
+	if r, ok := reflect.TypeAssert[*big.Rat](v); ok {
 		if r == nil {
 			return "no number"
 		}

@@ -166,8 +166,7 @@ func (r *Registry) checkEarlier(ctx context.Context, subject, schema string, lev
 
 // registerError says why a registry took no schema, and what to do.
 func registerError(subject string, level Compatibility, err error) error {
-	var re *sr.ResponseError
-	if errors.As(err, &re) {
+	if re, ok := errors.AsType[*sr.ResponseError](err); ok {
 		switch re.StatusCode {
 		case http.StatusConflict:
 			return fmt.Errorf("register subject %s: %w: the registry holds it against %s: %s: keep the old fields, give new ones defaults, or make it a new record type", subject, ErrIncompatible, level, re.Error())
@@ -184,8 +183,7 @@ func registryError(err, notFound error) error {
 	if notFound != nil && isNotFound(err) {
 		return fmt.Errorf("%w: %w", notFound, err)
 	}
-	var re *sr.ResponseError
-	if errors.As(err, &re) {
+	if re, ok := errors.AsType[*sr.ResponseError](err); ok {
 		hint := ""
 		switch re.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
@@ -200,6 +198,6 @@ func registryError(err, notFound error) error {
 
 // isNotFound reports whether the registry itself says that a subject, version or schema is not there.
 func isNotFound(err error) bool {
-	var re *sr.ResponseError
-	return errors.As(err, &re) && re.StatusCode == http.StatusNotFound && sr.IsNotFoundError(re.ErrorCode)
+	re, ok := errors.AsType[*sr.ResponseError](err)
+	return ok && re.StatusCode == http.StatusNotFound && sr.IsNotFoundError(re.ErrorCode)
 }

@@ -1,11 +1,11 @@
 package schemas_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -50,7 +50,7 @@ func TestRegister_SubjectsAndLevels(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if first != nil && string(first) != string(data) {
+			if first != nil && !bytes.Equal(first, data) {
 				t.Errorf("the second process writes %x, the first %x", data, first)
 			}
 			first = data
@@ -168,11 +168,9 @@ func TestDecode_UnknownSchemaID(t *testing.T) {
 	})
 }
 
-// answers makes a registry's answer.
-func answers(status int, body string) func(*http.Request) (*http.Response, error) {
-	return func(req *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: req}, nil
-	}
+// answers is a registry that always says the same.
+func answers(status int, body string) failure {
+	return func(*http.Request) (int, string, error) { return status, body, nil }
 }
 
 func TestRegistry_DownIsNotTheValuesFault(t *testing.T) {
@@ -181,8 +179,8 @@ func TestRegistry_DownIsNotTheValuesFault(t *testing.T) {
 	id := srv.written(t, "s", depositedType(t).Schema)
 	value := wire(id, encodeAs(t, depositedType(t).Schema, map[string]any{"amount_minor": 1, "balance_minor": 1, "currency": "EUR", "operation": "", "category": "", "counterparty": ""}))
 	s := events(cl, "t", account.Kind.Events...)
-	for name, fail := range map[string]func(*http.Request) (*http.Response, error){
-		"refused":      func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
+	for name, fail := range map[string]failure{
+		"refused":      func(*http.Request) (int, string, error) { return 0, "", errors.New("connection refused") },
 		"500":          answers(500, `{"error_code":50001,"message":"store"}`),
 		"503 page":     answers(503, "<html>"),
 		"429":          answers(429, ""),
@@ -212,16 +210,16 @@ func TestRegistry_RefusalsSayWhy(t *testing.T) {
 	srv := newServer(t)
 	typ := depositedType(t)
 	subject := schemas.Subject("t", typ.Name)
-	refuse := func(status int, body string) func(*http.Request) (*http.Response, error) {
-		return func(req *http.Request) (*http.Response, error) {
+	refuse := func(status int, body string) failure {
+		return func(req *http.Request) (int, string, error) {
 			if req.Method != http.MethodPost || !strings.HasSuffix(req.URL.Path, "/versions") {
-				return nil, nil
+				return 0, "", nil
 			}
-			return answers(status, body)(req)
+			return status, body, nil
 		}
 	}
 	for says, c := range map[string]struct {
-		fail func(*http.Request) (*http.Response, error)
+		fail failure
 		want error
 	}{
 		"for this and that reason": {refuse(409, `{"error_code":409,"message":"for this and that reason"}`), schemas.ErrIncompatible},
@@ -234,22 +232,19 @@ func TestRegistry_RefusalsSayWhy(t *testing.T) {
 		}
 	}
 	// A registry that keeps its own level.
-	keeps := func(req *http.Request) (*http.Response, error) {
+	fail := failure(func(req *http.Request) (int, string, error) {
 		if !strings.HasPrefix(req.URL.Path, "/config/") {
-			return nil, nil
+			return 0, "", nil
 		}
-		return answers(200, `{"compatibilityLevel":"NONE","compatibility":"NONE"}`)(req)
-	}
-	fail := func(req *http.Request) (*http.Response, error) { return keeps(req) }
+		return http.StatusOK, `{"compatibilityLevel":"NONE","compatibility":"NONE"}`, nil
+	})
 	srv.fail.Store(&fail)
 	if err := events(srv.reg.Client(), "t", typ).Register(t.Context()); err == nil || !strings.Contains(err.Error(), subject) || !strings.Contains(err.Error(), "NONE") {
 		t.Errorf("a level that stays: %v", err)
 	}
 	// A registry that gives an id of something else.
 	wrong := srv.written(t, "other", withoutFields(t, typ.Schema, "balance_minor"))
-	fail = func(req *http.Request) (*http.Response, error) {
-		return refuse(200, fmt.Sprintf(`{"id":%d}`, wrong))(req)
-	}
+	fail = refuse(http.StatusOK, fmt.Sprintf(`{"id":%d}`, wrong))
 	if err := events(srv.reg.Client(), "t", typ).Register(t.Context()); err == nil || !strings.Contains(err.Error(), "another schema") {
 		t.Errorf("an id of another schema: %v", err)
 	}
@@ -259,18 +254,15 @@ func TestDecode_UnknownIDIsAskedForOnceInAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		asked, known := 0, false
-		rt := roundTripper(func(req *http.Request) (*http.Response, error) {
+		rt := failure(func(*http.Request) (int, string, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			asked++
 			if known {
 				body, err := json.Marshal(sr.Schema{Schema: depositedType(t).Schema})
-				if err != nil {
-					return nil, err
-				}
-				return answers(200, string(body))(req)
+				return http.StatusOK, string(body), err
 			}
-			return answers(404, `{"error_code":40403,"message":"Schema not found"}`)(req)
+			return http.StatusNotFound, `{"error_code":40403,"message":"Schema not found"}`, nil
 		})
 		cl, err := sr.NewClient(sr.HTTPClient(&http.Client{Transport: rt}))
 		if err != nil {
@@ -287,7 +279,7 @@ func TestDecode_UnknownIDIsAskedForOnceInAWhile(t *testing.T) {
 			t.Errorf("asked %d times", asked)
 		}
 		known = true
-		time.Sleep(3 * time.Second) // of the test's own clock: the answer is believed for two
+		<-time.After(3 * time.Second) // of the test's own clock: the answer is believed for two
 		if _, err := s.Decode(t.Context(), value); err != nil {
 			t.Error(err)
 		}
@@ -302,21 +294,17 @@ func TestDecode_UnknownIDIsAskedForOnceInAWhile(t *testing.T) {
 	})
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 func TestDecode_OneWhoStopsWaitingStopsNobodyElse(t *testing.T) {
 	srv := newServer(t)
 	id := srv.written(t, "s", depositedType(t).Schema)
 	value := wire(id, encodeAs(t, depositedType(t).Schema, map[string]any{"amount_minor": 1, "balance_minor": 1, "currency": "EUR", "operation": "", "category": "", "counterparty": ""}))
 	arrived, open := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	hold := func(*http.Request) (*http.Response, error) {
+	hold := failure(func(*http.Request) (int, string, error) {
 		once.Do(func() { close(arrived) })
 		<-open
-		return nil, nil
-	}
+		return 0, "", nil
+	})
 	srv.fail.Store(&hold)
 	s := events(srv.reg.Client(), "t", account.Kind.Events...)
 	impatient, cancel := context.WithCancel(t.Context())

@@ -177,8 +177,8 @@ func checkDefault(p position, f avro.SchemaField) error {
 	return nil
 }
 
-// define gives the Go name of a nested named type; make is called when it is met first.
-func (r *resolver) define(p position, n avro.SchemaNode, make func(goName string) (named, error)) (string, error) {
+// define gives the Go name of a nested named type; build is called when it is met first.
+func (r *resolver) define(p position, n avro.SchemaNode, build func(goName string) (named, error)) (string, error) {
 	full := n.Name
 	if n.Namespace != "" {
 		full = n.Namespace + "." + n.Name
@@ -196,11 +196,11 @@ func (r *resolver) define(p position, n avro.SchemaNode, make func(goName string
 	r.defined[full] = definition{goName: name, node: n, path: p.path}
 	at := len(r.nested)
 	r.nested = append(r.nested, named{}) // its place, before what it holds itself
-	made, err := make(name)
+	built, err := build(name)
 	if err != nil {
 		return "", err
 	}
-	r.nested[at] = made
+	r.nested[at] = built
 	return name, nil
 }
 

@@ -107,8 +107,7 @@ func (f *folder) add(path string, r role) error {
 	// encoding/json first: it says where in the file, which matters most for a comma too many.
 	var doc any
 	if err := json.Unmarshal(raw, &doc); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			line := 1 + bytes.Count(raw[:min(int(syntax.Offset), len(raw))], []byte("\n"))
 			return fmt.Errorf("%s:%d: not JSON: %w", path, line, err)
 		}

@@ -16,7 +16,7 @@ const commentWidth = 116
 // writer collects code; gofmt puts it in order afterwards.
 type writer struct{ strings.Builder }
 
-func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+func (w *writer) line(text string, args ...any) { fmt.Fprintf(w, text+"\n", args...) }
 
 // comment writes text as a comment of wrapped lines.
 func (w *writer) comment(text string) {

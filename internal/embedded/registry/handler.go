@@ -2,10 +2,12 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -196,7 +198,8 @@ func (e entry) play(fake *srfake.Registry) *recorded {
 	if e.Query != "" {
 		target += "?" + e.Query
 	}
-	req, err := http.NewRequest(e.Method, target, strings.NewReader(e.Body))
+	// It is carried out in memory, and once begun to its end: what is kept must be what was done.
+	req, err := http.NewRequestWithContext(context.Background(), e.Method, target, strings.NewReader(e.Body))
 	if err != nil {
 		refuse(rec, http.StatusBadRequest, sr.ErrUnknown, "%v", err)
 		return rec
@@ -226,17 +229,19 @@ func (r *recorded) id() int {
 }
 
 func (r *recorded) copyTo(w http.ResponseWriter) {
-	for k, v := range r.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), r.header)
 	w.WriteHeader(r.status)
 	_, _ = w.Write(r.body.Bytes()) // the client has gone: nothing to tell it
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/vnd.schemaregistry.v1+json")
+	raw, err := json.Marshal(body)
+	if err != nil {
+		status, raw = http.StatusInternalServerError, []byte(`{"error_code":50001,"message":"the answer is no JSON"}`)
+	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // as above
+	_, _ = w.Write(raw) // as above
 }
 
 func refuse(w http.ResponseWriter, status int, code *sr.Error, format string, args ...any) {
