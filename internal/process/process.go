@@ -232,6 +232,11 @@ func (p *Process) wait(status *bufio.Reader, statusR, logR *os.File, started cha
 			}
 			started <- r // sent once, and there is room for one
 		}
+		if r.Ended {
+			p.mu.Lock()
+			p.order(orderKeep)
+			p.mu.Unlock()
+		}
 		last = r
 	}
 	statusR.Close()
@@ -254,8 +259,8 @@ func (p *Process) wait(status *bufio.Reader, statusR, logR *os.File, started cha
 	p.control.Close()
 	p.success = last.Success && !lingering
 	p.err = p.outcome(last, waitErr, lingering)
-	if p.stopping && !last.Ended {
-		// The child was killed before it could clean up after itself.
+	if p.stopping {
+		// The child may have been killed, or have ended by itself, before it was told to clean up.
 		p.err = errors.Join(p.err, removeAll(p.spec.RemoveOnExit))
 	}
 }

@@ -159,6 +159,27 @@ func TestParentKilled_NoProcessAndNoFolderRemain(t *testing.T) {
 	}
 }
 
+func TestParentAndServerKilled_TheFolderGoesToo(t *testing.T) {
+	o := startParent(t, "program")
+	// The parent stands still, so it is sure not to know of the server's end when its own comes.
+	for _, kill := range []struct {
+		pid    int
+		signal syscall.Signal
+	}{{o.cmd.Process.Pid, syscall.SIGSTOP}, {o.server, syscall.SIGKILL}} {
+		if err := syscall.Kill(kill.pid, kill.signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the server is gone", func() bool { return gone(o.server) })
+	if err := o.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range o.folders {
+		eventually(t, f+" is gone", func() bool { return missing(f) })
+	}
+	eventually(t, "the guards are gone", func() bool { return gone(o.guard) && gone(o.keeper) })
+}
+
 func TestGuardKilled_TheServerEndsToo(t *testing.T) {
 	p, err := Start(t.Context(), serverSpec("good"))
 	if err != nil {

@@ -27,6 +27,7 @@ const (
 
 	orderStop = "stop"
 	orderKill = "kill" // guards only
+	orderKeep = "keep" // the answer to an end that was not asked for: the folders stay
 
 	statusFd = 3
 	holdFd   = 4
@@ -89,6 +90,7 @@ type child struct {
 	ctx    context.Context // cancelled when the end is wanted
 	cancel context.CancelCauseFunc
 	kill   chan struct{} // closed when the parent wants a hard end
+	keep   chan struct{} // closed when the parent knows of an end that it had not asked for
 }
 
 var (
@@ -97,7 +99,7 @@ var (
 )
 
 func newChild() *child {
-	c := &child{in: bufio.NewReader(os.Stdin), status: os.NewFile(statusFd, "status"), kill: make(chan struct{})}
+	c := &child{in: bufio.NewReader(os.Stdin), status: os.NewFile(statusFd, "status"), kill: make(chan struct{}), keep: make(chan struct{})}
 	syscall.CloseOnExec(statusFd) // else our own children would keep our parent waiting for our end
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 
@@ -140,12 +142,19 @@ func (c *child) listen() {
 		case orderStop:
 			c.cancel(errParentAsked)
 		case orderKill:
-			select {
-			case <-c.kill:
-			default:
-				close(c.kill)
-			}
+			closeOnce(c.kill)
+		case orderKeep:
+			closeOnce(c.keep)
 		}
+	}
+}
+
+// closeOnce closes a channel that one goroutine alone closes.
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
 	}
 }
 
@@ -186,12 +195,19 @@ func (c *child) role(r Role, args []string) int {
 	return 0
 }
 
-// finish removes the folders if the end was wanted, and reports it.
+// finish removes the folders if the end was wanted, and reports it. Was it not, then the parent may be dying of the same
+// cause: it is told, and the folders stay only if it is there to answer.
 func (c *child) finish(o orders, end report) {
-	if c.ctx.Err() != nil {
-		if err := removeAll(o.Remove); err != nil {
-			end.Error = strings.TrimPrefix(end.Error+"; "+err.Error(), "; ")
+	if c.ctx.Err() == nil {
+		c.report(end)
+		select {
+		case <-c.keep:
+			return
+		case <-c.ctx.Done():
 		}
+	}
+	if err := removeAll(o.Remove); err != nil {
+		end.Error = strings.TrimPrefix(end.Error+"; "+err.Error(), "; ")
 	}
 	c.report(end)
 }
