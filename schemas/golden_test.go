@@ -46,8 +46,14 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 	golden(t, srv, "ledgerline", schemas.ForwardTransitive, []schemas.Type[*ledgerline.Reply]{ledgerline.ReplyType}, map[string]string{
 		"Reply": `{"command_id":"account.commands/3/17","outcome":"rejected","duplicate":true,"code":"insufficient_funds","message":"3 < 5","first_sequence":0,"last_sequence":0,"version":7}`,
 	})
-	golden(t, srv, "ledgerline", schemas.BackwardTransitive, []schemas.Type[*ledgerline.Pin]{ledgerline.PinType}, map[string]string{
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Pin]{ledgerline.PinType}, map[string]string{
 		"Pin": `{"cluster_id":"MkU3OEVBNTcwNTJENDM2Qg","topics":[{"topic":"account.events","topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","partitions":12}]}`,
+	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Position]{ledgerline.PositionType}, map[string]string{
+		"Position": `{"next_offset":4294967296}`,
+	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.SourceMark]{ledgerline.SourceMarkType}, map[string]string{
+		"SourceMark": `{"sequence":17,"outcome":"rejected","code":"insufficient_funds"}`,
 	})
 }
 
