@@ -27,6 +27,7 @@ type Handler struct {
 	mu      sync.RWMutex // held for writing by what changes the registry
 	fake    *srfake.Registry
 	entries []entry // what made the registry what it is
+	closed  bool    // the folder may be another's by now: nothing changes any more
 }
 
 // NewHandler opens the registry kept in dir; an empty dir means memory only.
@@ -60,11 +61,16 @@ func NewHandler(dir string) (*Handler, error) {
 	return h, nil
 }
 
-// Close gives the folder free for another process.
+// Close ends all change, when the one under way is on disk, and gives the folder free for another process. It may be
+// repeated.
 func (h *Handler) Close() error {
-	if h.store == nil {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.store == nil {
+		h.closed = true
 		return nil
 	}
+	h.closed = true
 	return h.store.close()
 }
 
@@ -128,6 +134,10 @@ func (h *Handler) changeTo(w http.ResponseWriter, req *http.Request, body any) {
 
 // keep carries out a change and answers only when it is on disk. h.mu is held.
 func (h *Handler) keep(w http.ResponseWriter, e entry) {
+	if h.closed {
+		refuse(w, http.StatusServiceUnavailable, sr.ErrStoreError, "the registry is closing")
+		return
+	}
 	got := e.play(h.fake)
 	if got.status == http.StatusOK {
 		if id := got.id(); id != 0 {

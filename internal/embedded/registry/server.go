@@ -47,9 +47,10 @@ type Server struct {
 	handler *Handler
 	http    *http.Server
 	addr    net.Addr
-	done    chan struct{}
+	served  chan struct{} // closed when no connection is taken any more; requests may still be under way
+	done    chan struct{} // closed when the folder is free too
 	once    sync.Once
-	err     error // why it ended by itself; set before done is closed
+	err     error // why it ended by itself; set before served is closed
 }
 
 // Start starts the registry and returns once it answers. ctx bounds the starting alone. A port that is taken, and a
@@ -70,6 +71,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		handler: h,
 		addr:    l.Addr(),
+		served:  make(chan struct{}),
 		done:    make(chan struct{}),
 		http: &http.Server{
 			Handler:           h,
@@ -81,9 +83,15 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		},
 	}
 	go func() {
-		defer close(s.done)
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.err = fmt.Errorf("registry on %s: %w", s.addr, err)
+		err := s.http.Serve(l)
+		if errors.Is(err, http.ErrServerClosed) {
+			close(s.served) // Stop or Kill does the rest
+			return
+		}
+		s.err = fmt.Errorf("registry on %s: %w", s.addr, err)
+		close(s.served)
+		if err := s.release(); err != nil {
+			cfg.Log.Warn("registry ended", "error", err)
 		}
 	}()
 	cfg.Log.Info("registry started", "url", s.URL(), "dir", cfg.Dir)
@@ -119,13 +127,16 @@ func (s *Server) Stop(ctx context.Context) error {
 	return errors.Join(err, s.release())
 }
 
-// Kill ends the server at once.
+// Kill ends the server without waiting for requests; only a change that is being written is finished.
 func (s *Server) Kill() error {
 	return errors.Join(s.http.Close(), s.release())
 }
 
 func (s *Server) release() (err error) {
-	<-s.done
-	s.once.Do(func() { err = s.handler.Close() })
+	<-s.served
+	s.once.Do(func() {
+		err = s.handler.Close()
+		close(s.done)
+	})
 	return err
 }
