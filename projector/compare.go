@@ -15,7 +15,7 @@ import (
 type Difference struct {
 	Kind      string // Missing, Extra, Doubled, Altered
 	Key       string // what tells the row apart: "<aggregate id>/<sequence>", "<key of the fold>"
-	Partition int32  // of the event behind the row; -1 where the store does not know it
+	Partition int32  // of the event behind the row, in a fold of the last one; -1 when there is none
 	Offset    int64  // likewise
 	Column    string // Altered: the column …
 	Want      string // … what the log gives …
@@ -127,10 +127,17 @@ type book[R any] struct {
 	identity []int
 	report   func(Difference)
 	rows     []R
+	from     []eventAt // of each row: the event behind it, in a fold the last one
 	index    map[string]int
 	seen     []bool
 	scratch  R
 	key      strings.Builder
+}
+
+// eventAt is where an event stands.
+type eventAt struct {
+	partition int32
+	offset    int64
 }
 
 func newBook[R any](columns []Column[R], identity []int, report func(Difference)) *book[R] {
@@ -157,10 +164,10 @@ func (b *book[R]) Row() {
 	case !known:
 		b.report(Difference{Kind: Extra, Key: key, Partition: -1, Offset: -1})
 	case b.seen[i]:
-		b.report(Difference{Kind: Doubled, Key: key, Partition: -1, Offset: -1})
+		b.report(b.difference(Doubled, key, i))
 	default:
 		b.seen[i] = true
-		compareRow(b.columns, &b.rows[i], &b.scratch, Difference{Key: key, Partition: -1, Offset: -1}, b.report)
+		compareRow(b.columns, &b.rows[i], &b.scratch, b.difference(Altered, key, i), b.report)
 	}
 	b.scratch = *new(R)
 }
@@ -168,16 +175,28 @@ func (b *book[R]) Row() {
 func (b *book[R]) Close() {
 	for i := range b.rows {
 		if !b.seen[i] {
-			b.report(Difference{Kind: Missing, Key: b.keyOf(&b.rows[i]), Partition: -1, Offset: -1})
+			b.report(b.difference(Missing, b.keyOf(&b.rows[i]), i))
 		}
 	}
+}
+
+func (b *book[R]) difference(kind, key string, row int) Difference {
+	return Difference{Kind: kind, Key: key, Partition: b.from[row].partition, Offset: b.from[row].offset}
+}
+
+// add makes place for a row that the log gives.
+func (b *book[R]) add(key string, row R, at eventAt) int {
+	i := len(b.rows)
+	b.index[key] = i
+	b.rows, b.from, b.seen = append(b.rows, row), append(b.from, at), append(b.seen, false)
+	return i
 }
 
 // compareRow reports each column that differs.
 func compareRow[R any](columns []Column[R], want, have *R, d Difference, report func(Difference)) {
 	for _, c := range columns {
 		if c.compare(want, have) != 0 {
-			d.Kind, d.Column, d.Want, d.Have = Altered, c.Name, c.text(want), c.text(have)
+			d.Column, d.Want, d.Have = c.Name, c.text(want), c.text(have)
 			report(d)
 		}
 	}
@@ -204,9 +223,7 @@ func (k *keyedAppend[R, E]) Add(event any) error {
 		if _, twice := k.index[key]; twice {
 			return eventError(e, fmt.Errorf("the log gives row %s a second time", key))
 		}
-		k.index[key] = len(k.rows)
-		k.rows = append(k.rows, k.out.rows[i])
-		k.seen = append(k.seen, false)
+		k.add(key, k.out.rows[i], eventAt{e.Partition, e.Offset})
 	}
 	return nil
 }
@@ -228,12 +245,10 @@ func (k *keyedFold[R, E]) Add(event any) error {
 	}
 	i, known := k.index[key]
 	if !known {
-		i = len(k.rows)
-		k.index[key] = i
-		k.rows = append(k.rows, *new(R))
-		k.seen = append(k.seen, false)
+		i = k.add(key, *new(R), eventAt{})
 		*k.columns[0].key(&k.rows[i]) = key
 	}
+	k.from[i] = eventAt{e.Partition, e.Offset}
 	return k.shape.applyTo(&k.rows[i], e)
 }
 
@@ -286,7 +301,7 @@ func (o *orderedAppend[R, E]) expect(want *R, at origin, key string) {
 		o.extra()
 		o.advance()
 	}
-	d := Difference{Key: key, Partition: o.partition, Offset: at.offset}
+	d := Difference{Kind: Altered, Key: key, Partition: o.partition, Offset: at.offset}
 	if !o.have || o.at != at {
 		d.Kind = Missing
 		o.report(d)

@@ -131,7 +131,7 @@ func (m *member) enqueue(part *partition, records []*kgo.Record, now time.Time) 
 		records = records[1:] // never seen; a second fetch of the same records would be doubled rows
 	}
 	for len(records) > 0 {
-		n := min(len(records), chunkRecords)
+		n := min(len(records), chunkRecords, m.pace.MaxEvents)
 		if part.read < part.until {
 			n = beforeOffset(records[:n], part.until)
 			if n == 0 { // the rest of the range in doubt holds no record any more

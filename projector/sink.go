@@ -94,8 +94,8 @@ func items(batches []*Batch) []any {
 
 // Snapshot is one consistent view of a projection's rows and position.
 type Snapshot interface {
-	// Positions say how far each partition's rows reach: all rows of events below Next are in the snapshot, unless a
-	// range is unfinished.
+	// Positions say how far each partition's rows reach: all rows of events below Next are in the snapshot, but for those
+	// of an unfinished range.
 	Positions() map[int32]SnapshotPosition
 	// Identity are the columns of the plan that tell rows apart. None: the store keeps each row's partition, offset and
 	// ordinal, and these do.
@@ -105,8 +105,9 @@ type Snapshot interface {
 	// Without Identity: the rows of one partition in order of offset and ordinal. Else all rows in any order, with
 	// partition -1, and offset and ordinal say nothing.
 	Read(ctx context.Context, partition int32, target []any, visit func(offset int64, ordinal int32) bool) error
-	// Strays are rows that belong to no partition of the log, or stand beyond what was ever recorded as written; in words.
-	Strays(ctx context.Context) ([]string, error)
+	// Strays are rows that belong to no partition of the log, or stand beyond what was ever recorded as written: at most
+	// 1000 of them, as extra. Call it last: what is written meanwhile is recorded by then.
+	Strays(ctx context.Context) ([]Difference, error)
 	Close()
 }
 

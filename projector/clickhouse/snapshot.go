@@ -64,7 +64,6 @@ func (c *client) settledPositions(ctx context.Context, plan projector.Plan, wait
 			case seen && was.Unfinished != nil && was.Unfinished.First != int64(e.last.first):
 				p.Next = int64(e.last.first) // the range before this one is complete
 			default:
-				p.Next = int64(e.last.first)
 				p.Unfinished = &projector.Unfinished{First: int64(e.last.first), Next: int64(e.last.next), Rows: int64(e.rows), Stored: int64(counts[id]), Since: e.since}
 				open = append(open, id)
 			}
@@ -119,7 +118,7 @@ func (s *snapshot) Read(ctx context.Context, partition int32, target []any, visi
 }
 
 // Strays finds rows that no range ever recorded can have given.
-func (s *snapshot) Strays(ctx context.Context) ([]string, error) {
+func (s *snapshot) Strays(ctx context.Context) ([]projector.Difference, error) {
 	ledger, err := s.readLedger(ctx, s.plan, nil)
 	if err != nil {
 		return nil, err
@@ -132,19 +131,20 @@ func (s *snapshot) Strays(ctx context.Context) ([]string, error) {
 	if len(cases) > 0 {
 		end = "multiIf(" + strings.Join(cases, ", ") + ", 0)"
 	}
-	var strays []string
+	var key []string
+	for _, name := range s.plan.Columns[:min(2, len(s.plan.Columns))] {
+		key = append(key, "toString("+quote(name)+")")
+	}
+	var strays []projector.Difference
 	err = s.query(ctx, "look for stray rows in "+s.table,
-		fmt.Sprintf("SELECT %s, count(), min(%s), max(%s) FROM %s WHERE %s >= %s GROUP BY %s ORDER BY %s", columnPartition, columnOffset, columnOffset, s.table, columnOffset, end, columnPartition, columnPartition),
+		fmt.Sprintf("SELECT %s, %s, concatWithSeparator('/', %s) FROM %s WHERE %s >= %s ORDER BY %s, %s LIMIT 1000",
+			columnPartition, columnOffset, strings.Join(key, ", "), s.table, columnOffset, end, columnPartition, columnOffset),
 		nil, func(scan func(...any) error) error {
-			var (
-				partition   int32
-				n           uint64
-				first, last int64
-			)
-			if err := scan(&partition, &n, &first, &last); err != nil {
+			d := projector.Difference{Kind: projector.Extra}
+			if err := scan(&d.Partition, &d.Offset, &d.Key); err != nil {
 				return err
 			}
-			strays = append(strays, fmt.Sprintf("partition %d holds %d rows of offsets %d-%d, which were never recorded as written", partition, n, first, last))
+			strays = append(strays, d)
 			return nil
 		})
 	return strays, err

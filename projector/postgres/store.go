@@ -87,6 +87,9 @@ func (s *store) guard(ctx context.Context, tx pgx.Tx, batches []*projector.Batch
 	for _, b := range ordered {
 		updates.Queue(update, b.Next, s.plan.Projection, s.plan.Generation, s.plan.Topic, b.Partition, b.First, s.plan.TopicID)
 	}
+	// A member that stands still in here would keep its successor waiting for these rows for as long as its connection
+	// lasts.
+	updates.Queue("SET LOCAL idle_in_transaction_session_timeout = '10s'")
 	results := tx.SendBatch(ctx, &updates)
 	var missed []string
 	for _, b := range ordered {

@@ -47,7 +47,8 @@ type ProjectionReport struct {
 }
 
 // Unfinished is a range that a store recorded as begun and that is not there in full, although it was waited for: its
-// writer has stopped or is stuck. The projector settles it when it runs again.
+// writer has stopped or is stuck, or rows were taken away. Its rows are compared all the same. A projector settles it when
+// it starts.
 type Unfinished struct {
 	Partition   int32     `json:"partition"`
 	FirstOffset int64     `json:"first_offset"`
@@ -60,8 +61,8 @@ type Unfinished struct {
 // Finding is something that is not as it should be: about an event, or about a row.
 type Finding struct {
 	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"` // -1 where a store does not say where a row comes from
-	Offset    int64  `json:"offset"`    // likewise
+	Partition int32  `json:"partition"` // of the event; of a row that no event gives -1, unless the store says more
+	Offset    int64  `json:"offset"`    // likewise; of a fold's row: of its last event
 	Key       string `json:"key"`
 	Reason    string `json:"reason"`
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -65,8 +66,11 @@ func (w *view) report(d projector.Difference) {
 	switch d.Kind {
 	case projector.Missing:
 		f.Reason = "the row is missing"
+		if u := w.positions[d.Partition].Unfinished; u != nil && d.Offset >= u.First && d.Offset < u.Next {
+			f.Reason += fmt.Sprintf(": it belongs to a range that was begun at %s and is not there in full; a projector that runs settles it", u.Since.Format(time.RFC3339))
+		}
 	case projector.Extra:
-		f.Reason = "the row is extra: no event gives it"
+		f.Reason = "the row is extra: no event that was written gives it"
 	case projector.Doubled:
 		f.Reason = "the row is there more than once"
 	default:
@@ -163,7 +167,7 @@ func (w *view) finish(ctx context.Context, events bounds) (ProjectionReport, err
 		return r, err
 	}
 	for _, stray := range strays {
-		w.findings.add(Finding{Topic: w.plan.Topic, Partition: -1, Offset: -1, Projection: r.Projection, Table: r.Table, Kind: projector.Extra, Reason: stray}, &w.found)
+		w.report(stray)
 	}
 	for id, end := range events.ends {
 		pos := w.positions[id]

@@ -1,6 +1,7 @@
 package logtest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,6 +32,7 @@ type Setup struct {
 	Only           []string // names of projections; none: all
 	Instance       string   // of static members
 	MaxBatch       int      // events of a partition in a write; 0: the sinks' defaults
+	SessionTimeout time.Duration
 }
 
 // Names of the projections of a Setup.
@@ -49,7 +51,7 @@ func (s Setup) Projections() ([]projector.Projection, map[string]projector.Sink)
 	}
 	sinks := map[string]projector.Sink{
 		postgres.StoreName:   postgres.New(postgres.Config{URL: s.PostgresURL, MaxEvents: s.MaxBatch}),
-		clickhouse.StoreName: clickhouse.New(clickhouse.Config{URL: s.ClickHouseURL, DatabasePrefix: s.DatabasePrefix, MaxRows: s.MaxBatch, Interval: 100 * time.Millisecond}),
+		clickhouse.StoreName: clickhouse.New(clickhouse.Config{URL: s.ClickHouseURL, DatabasePrefix: s.DatabasePrefix, MaxRows: s.MaxBatch, Interval: 100 * time.Millisecond, SettleWait: 2 * time.Second}),
 	}
 	return slices.DeleteFunc(all, func(p projector.Projection) bool {
 		return len(s.Only) > 0 && !slices.Contains(s.Only, p.ProjectionName())
@@ -69,7 +71,7 @@ func (s Setup) Run(ctx context.Context) error {
 			Client:         []kgo.Opt{kgo.SeedBrokers(s.Brokers...), kgo.MetadataMinAge(10 * time.Millisecond)},
 			Registry:       schemas.NewRegistry(registry),
 			TopicPrefix:    s.Prefix,
-			SessionTimeout: 6 * time.Second,
+			SessionTimeout: cmp.Or(s.SessionTimeout, 6*time.Second),
 			BackoffMax:     500 * time.Millisecond,
 			Logger:         slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		}

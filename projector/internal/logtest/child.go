@@ -1,0 +1,130 @@
+package logtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ledgerline-es/ledgerline/internal/process"
+)
+
+// Child is a process of projectors that can be stopped in mid-step, looked at, and killed there.
+type Child struct {
+	*process.Process
+	t   testing.TB
+	w   *World
+	log *buffer
+}
+
+// StartChild starts the world's projectors in a process of their own. TestMain must know Role.
+func (w *World) StartChild(t testing.TB, change func(*Setup)) *Child {
+	t.Helper()
+	setup := w.Setup
+	if change != nil {
+		change(&setup)
+	}
+	c := &Child{t: t, w: w, log: &buffer{}}
+	p, err := process.Start(t.Context(), process.Spec{Role: RoleName, Args: setup.Args(), Log: c.log, StopTimeout: 20 * time.Second})
+	must(t, err)
+	c.Process = p
+	t.Cleanup(func() {
+		_ = c.Signal(syscall.SIGCONT) // it may have ended already
+		if err := p.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("log of projectors %d:\n%s", p.Pid(), c.log.tail())
+		}
+	})
+	return c
+}
+
+// Signal sends a signal to the child.
+func (c *Child) Signal(s syscall.Signal) error { return syscall.Kill(c.Pid(), s) }
+
+// Freeze stops the child wherever it is, and says what it was in the midst of.
+func (c *Child) Freeze() (hits Hits) {
+	c.t.Helper()
+	must(c.t, c.Signal(syscall.SIGSTOP))
+	return c.w.Midst()
+}
+
+// Thaw lets it go on.
+func (c *Child) Thaw() {
+	c.t.Helper()
+	must(c.t, c.Signal(syscall.SIGCONT))
+}
+
+// Hits says what a frozen projector was in the midst of.
+type Hits struct {
+	Postgres   int // transactions that are open and were not told to commit
+	ClickHouse int // ranges that are recorded and not there in full
+}
+
+// Midst looks for what is open in the stores. Twice, since the servers go on for a moment with what they were given.
+func (w *World) Midst() (hits Hits) {
+	w.t.Helper()
+	for range 2 {
+		time.Sleep(60 * time.Millisecond) // what was on its way has arrived, and what was being done is done
+		hits = Hits{
+			Postgres: int(w.SQL(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ledgerline projector'
+				AND state = 'idle in transaction' AND backend_xid IS NOT NULL`).(int64)),
+		}
+		if w.Count("SELECT count() FROM system.tables WHERE database = 'DB_ledgerline' AND name = 'ledger'") == 0 ||
+			w.Count("SELECT count() FROM system.tables WHERE database = 'DB_bank' AND name = 'entries__g1'") == 0 {
+			continue
+		}
+		hits.ClickHouse = int(w.Count(`SELECT count() FROM (
+			SELECT 1 FROM (
+				SELECT partition, argMax(first_offset, (epoch, owner, next_offset)) AS first, argMax(next_offset, (epoch, owner, next_offset)) AS next,
+				       argMax(rows, (epoch, owner, next_offset)) AS want
+				FROM DB_ledgerline.ledger WHERE next_offset > 0 GROUP BY partition) AS l
+			LEFT JOIN (SELECT _partition, _offset FROM DB_bank.entries__g1) AS r ON r._partition = l.partition
+			WHERE want > 0 GROUP BY partition, first, next, want HAVING countIf(r._offset >= first AND r._offset < next) < want)`))
+	}
+	return hits
+}
+
+// buffer keeps what a child prints.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) tail() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(b.b.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// Load writes events in the background, about rate a second, until the returned function is called.
+func (w *World) Load(rate, accounts int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- w.WriteUntil(ctx, rate, accounts) }()
+	ended := false
+	stop = func() {
+		if ended {
+			return
+		}
+		ended = true
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Error(fmt.Errorf("writer: %w", err))
+		}
+	}
+	w.t.Cleanup(stop)
+	return stop
+}
