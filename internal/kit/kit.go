@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
+	embeddedkafka "github.com/ledgerline-es/ledgerline/internal/embedded/kafka"
 	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
@@ -28,7 +29,7 @@ var shared = newServers()
 // Main is the body of a package's TestMain: it runs the tests, then stops all servers, and exits. roles are what the
 // tests start their own binary as.
 func Main(m *testing.M, roles ...process.Role) {
-	process.Dispatch(append(roles, clickhouse.Role())...)
+	process.Dispatch(append(roles, clickhouse.Role(), embeddedkafka.Role())...)
 	code := m.Run()
 	if err := shared.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "kit:", err)

@@ -2,9 +2,12 @@ package process
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -14,16 +17,18 @@ type Folder struct {
 	keeper *Process
 }
 
-// TempFolder makes a temporary folder, named as by os.MkdirTemp, and a keeper for it: a child that removes the folder
-// when we are gone, also by kill -9. What still runs in the folder then is waited for, up to a minute.
+// TempFolder makes a temporary folder, named by the pattern with something random for its "*", and a keeper for it: a child
+// that removes the folder when we are gone, also by kill -9. What still runs in it then is waited for, up to a minute.
 func TempFolder(ctx context.Context, pattern string) (*Folder, error) {
-	dir, err := os.MkdirTemp("", pattern)
-	if err != nil {
-		return nil, fmt.Errorf("make a temporary folder: %w", err)
-	}
+	// The name first, then its keeper, then the folder: there is no moment in which we could be killed and leave it.
+	before, after, _ := strings.Cut(pattern, "*")
+	dir := filepath.Join(os.TempDir(), before+rand.Text()+after)
 	keeper, err := Start(ctx, Spec{Name: "keeper of " + dir, Role: guardRole, RemoveOnExit: []string{dir}, StopTimeout: removePatience})
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, errors.Join(fmt.Errorf("make a temporary folder: %w", err), keeper.Stop(ctx))
 	}
 	return &Folder{Path: dir, keeper: keeper}, nil
 }
