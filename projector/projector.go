@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -93,7 +94,8 @@ func (p *Projector) run(ctx context.Context) error {
 
 // findTopic completes the plan with the topic's id and partitions; it waits for the topic if it must.
 func (p *Projector) findTopic(ctx context.Context, plan *Plan, m *metrics) error {
-	client, err := kgo.NewClient(p.cfg.Client...)
+	// With the client's default of 5 s, a topic made a moment after it was asked for would be missed for as long.
+	client, err := kgo.NewClient(append(slices.Clone(p.cfg.Client), kgo.MetadataMinAge(100*time.Millisecond))...)
 	if err != nil {
 		return fmt.Errorf("kafka client: %w", err)
 	}
