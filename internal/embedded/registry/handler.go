@@ -56,6 +56,9 @@ func NewHandler(dir string) (*Handler, error) {
 		h.mux.HandleFunc("PUT "+path, h.setLevel)
 	}
 	h.mux.HandleFunc("GET /config/{subject}", h.level)
+	h.mux.HandleFunc("GET /subjects", h.subjects)
+	h.mux.HandleFunc("GET /subjects/{subject}/versions", h.subjectVersions)
+	h.mux.HandleFunc("DELETE /subjects/{subject}", h.deleteSubject)
 	h.mux.HandleFunc("GET /", h.pass)
 	h.mux.HandleFunc("/", h.change)
 	return h, nil

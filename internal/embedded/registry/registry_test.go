@@ -343,6 +343,49 @@ func TestDelete_ThenRegisterAgain(t *testing.T) {
 	}
 }
 
+func TestSubjects_AreTheirVersions(t *testing.T) {
+	dir := t.TempDir()
+	s, cl := start(t, registry.Config{Dir: dir})
+	setLevel(t, cl, "level-alone", sr.CompatFull)
+	setLevel(t, cl, "s", sr.CompatFullTransitive)
+	first, err := cl.RegisterSchema(t.Context(), "s", rec(fieldA), -1, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if subjects, err := cl.Subjects(t.Context()); err != nil || !slices.Equal(subjects, []string{"s"}) {
+		t.Errorf("subjects %v, %v", subjects, err)
+	}
+	_, err = cl.SubjectVersions(t.Context(), "level-alone")
+	refused(t, err, http.StatusNotFound, 40401)
+
+	deleted, err := cl.DeleteSubject(t.Context(), "s", sr.SoftDelete)
+	if err != nil || !slices.Equal(deleted, []int{1}) {
+		t.Fatalf("deleted %v, %v", deleted, err)
+	}
+	_, err = cl.DeleteSubject(t.Context(), "s", sr.SoftDelete)
+	refused(t, err, http.StatusNotFound, 40401)
+	if subjects, err := cl.Subjects(t.Context()); err != nil || len(subjects) != 0 {
+		t.Errorf("subjects %v, %v", subjects, err)
+	}
+	// What was written with it is still read, and registering begins again: with what was there or with something else.
+	if _, err := cl.SchemaByID(t.Context(), first); err != nil {
+		t.Error(err)
+	}
+	if again, err := cl.RegisterSchema(t.Context(), "s", rec(fieldB), -1, -1); err != nil || again == first {
+		t.Errorf("another schema got id %d, %v", again, err)
+	}
+	if err := s.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	_, cl = start(t, registry.Config{Dir: dir})
+	if versions, err := cl.SubjectVersions(t.Context(), "s"); err != nil || !slices.Equal(versions, []int{2}) {
+		t.Errorf("versions %v, %v", versions, err)
+	}
+	if subjects, err := cl.Subjects(sr.WithParams(t.Context(), sr.ShowDeleted)); err != nil || !slices.Equal(subjects, []string{"s"}) {
+		t.Errorf("subjects with deleted ones %v, %v", subjects, err)
+	}
+}
+
 func TestOtherRoutes(t *testing.T) {
 	s, cl := start(t, registry.Config{})
 	if types, err := cl.SupportedTypes(t.Context()); err != nil || !slices.Equal(types, []sr.SchemaType{sr.TypeAvro}) {
