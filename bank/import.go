@@ -1,27 +1,16 @@
 package bank
 
 import (
-	"bufio"
-	"compress/gzip"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
-
-// Columns of a file of transactions, in any order.
-var importColumns = []string{
-	"account_id", "transaction_id", "date", "direction", "amount_minor", "balance_minor", "operation", "category", "counterparty",
-}
 
 // importer turns the rows of a file into commands. An account is opened at its first row; each row is a deposit or a
 // withdrawal. The commands of an account are numbered in file order, so that whatever was imported before, whenever, from
@@ -30,8 +19,8 @@ type importer struct {
 	client   *producer.Client
 	currency string
 	source   string
-	bad      func(badRow) error // takes what can't be used
-	progress func()             // a row is answered
+	bad      func(header []string, row badRow) error // takes what can't be used
+	progress func()                                  // a row is answered
 
 	accounts map[string]*importedAccount
 	report   ImportReport
@@ -39,9 +28,9 @@ type importer struct {
 }
 
 type importedAccount struct {
-	sequence int64 // last number used
-	date     time.Time
-	ofDay    int // rows of that day so far
+	sequence int64 // last number used; 1 is that of the opening
+	opened   bool
+	rows     map[time.Time]int // of each day, so far
 }
 
 // sent is a published command whose reply is awaited.
@@ -50,13 +39,6 @@ type sent struct {
 	transaction string // "" for the opening of an account
 	account     string
 	line        int
-}
-
-// badRow is a row that is no transaction.
-type badRow struct {
-	line   int
-	reason string
-	fields []string
 }
 
 // ImportReport counts rows, not commands: the opening of an account is none.
@@ -149,11 +131,11 @@ func (im *importer) send(ctx context.Context, file io.Reader) error {
 		}
 		im.report.Rows++
 		if bad != nil {
-			if a := im.accounts[bad.account]; a != nil {
-				a.sequence++ // its number stays free: no later row may ever take another one's
+			if schemas.ValidateID(bad.account) == nil {
+				im.account(bad.account).sequence++ // its number stays free: no later row may ever take another one's
 			}
 			im.report.Bad++
-			if err := im.bad(bad.badRow); err != nil {
+			if err := im.bad(rows.header, *bad); err != nil {
 				return fmt.Errorf("rejects file: %w", err)
 			}
 			im.progress()
@@ -165,20 +147,27 @@ func (im *importer) send(ctx context.Context, file io.Reader) error {
 	}
 }
 
-func (im *importer) sendRow(ctx context.Context, row importRow) error {
-	a := im.accounts[row.account]
+// account is what the file says of an account so far.
+func (im *importer) account(id string) *importedAccount {
+	a := im.accounts[id]
 	if a == nil {
-		a = &importedAccount{date: row.date}
-		im.accounts[row.account] = a
-		if err := im.publish(ctx, row, a, "", row.date, &account.OpenAccount{Owner: row.account, Currency: im.currency}); err != nil {
+		a = &importedAccount{sequence: 1, rows: map[time.Time]int{}}
+		im.accounts[id] = a
+	}
+	return a
+}
+
+func (im *importer) sendRow(ctx context.Context, row importRow) error {
+	a := im.account(row.account)
+	if !a.opened {
+		a.opened = true
+		if err := im.publish(ctx, row, 1, "", row.date, &account.OpenAccount{Owner: row.account, Currency: im.currency}); err != nil {
 			return err
 		}
 	}
-	if !a.date.Equal(row.date) {
-		a.date, a.ofDay = row.date, 0
-	}
-	at := row.date.Add(time.Duration(a.ofDay) * time.Second)
-	a.ofDay++
+	a.sequence++
+	at := row.date.Add(time.Duration(a.rows[row.date]) * time.Second)
+	a.rows[row.date]++
 	var c account.Command = &account.DepositMoney{
 		AmountMinor: row.amount, Currency: im.currency, Operation: row.operation, Category: row.category, Counterparty: row.counterparty,
 	}
@@ -187,13 +176,12 @@ func (im *importer) sendRow(ctx context.Context, row importRow) error {
 			AmountMinor: row.amount, Currency: im.currency, Operation: row.operation, Category: row.category, Counterparty: row.counterparty,
 		}
 	}
-	return im.publish(ctx, row, a, row.transaction, at, c)
+	return im.publish(ctx, row, a.sequence, row.transaction, at, c)
 }
 
-func (im *importer) publish(ctx context.Context, row importRow, a *importedAccount, transaction string, at time.Time, c account.Command) error {
-	a.sequence++
+func (im *importer) publish(ctx context.Context, row importRow, number int64, transaction string, at time.Time, c account.Command) error {
 	p, err := im.client.Send(ctx, producer.Command{
-		AggregateID: row.account, Record: c, Time: at, Source: im.source, SourceSequence: a.sequence,
+		AggregateID: row.account, Record: c, Time: at, Source: im.source, SourceSequence: number,
 	})
 	if err != nil {
 		return fmt.Errorf("line %d, account %s: %w", row.line, row.account, err)
@@ -204,113 +192,4 @@ func (im *importer) publish(ctx context.Context, row importRow, a *importedAccou
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// importRow is one good row.
-type importRow struct {
-	line                              int
-	account, transaction, direction   string
-	date                              time.Time
-	amount                            int64
-	operation, category, counterparty string
-}
-
-type badImportRow struct {
-	badRow
-	account string // as far as it could be read
-}
-
-// rowReader reads a file of transactions, compressed or not.
-type rowReader struct {
-	csv    *csv.Reader
-	column map[string]int
-}
-
-// readRows reads the header. A file without the columns is refused before anything is published.
-func readRows(file io.Reader) (*rowReader, error) {
-	buffered := bufio.NewReaderSize(file, 1<<16)
-	if magic, _ := buffered.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		plain, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
-		}
-		buffered = bufio.NewReaderSize(plain, 1<<16)
-	}
-	if bom, _ := buffered.Peek(3); string(bom) == "\xef\xbb\xbf" {
-		_, _ = buffered.Discard(3) // it was just seen
-	}
-	r := &rowReader{csv: csv.NewReader(buffered), column: map[string]int{}}
-	r.csv.FieldsPerRecord = -1 // counted by us, to say which line
-	r.csv.ReuseRecord = true
-	header, err := r.csv.Read()
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, fmt.Errorf("the file is empty: its first line must name the columns %s", strings.Join(importColumns, ","))
-	case err != nil:
-		return nil, fmt.Errorf("header: %w", err)
-	}
-	for i, name := range header {
-		name = strings.TrimSpace(name)
-		if _, twice := r.column[name]; twice {
-			return nil, fmt.Errorf("header names column %s twice", name)
-		}
-		r.column[name] = i
-	}
-	var missing []string
-	for _, name := range importColumns {
-		if _, ok := r.column[name]; !ok {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("header has no column %s: it must name %s", strings.Join(missing, ", "), strings.Join(importColumns, ","))
-	}
-	return r, nil
-}
-
-// next gives a good row or a bad one; io.EOF at the end.
-func (r *rowReader) next() (importRow, *badImportRow, error) {
-	fields, err := r.csv.Read()
-	var broken *csv.ParseError
-	switch {
-	case errors.As(err, &broken):
-		return importRow{}, &badImportRow{badRow: badRow{line: broken.StartLine, reason: broken.Err.Error(), fields: slices.Clone(fields)}}, nil
-	case err != nil:
-		return importRow{}, nil, err
-	}
-	line, _ := r.csv.FieldPos(0)
-	bad := func(format string, args ...any) (importRow, *badImportRow, error) {
-		b := &badImportRow{badRow: badRow{line: line, reason: fmt.Sprintf(format, args...), fields: slices.Clone(fields)}}
-		if i := r.column["account_id"]; i < len(fields) {
-			b.account = fields[i]
-		}
-		return importRow{}, b, nil
-	}
-	if len(fields) != len(r.column) {
-		return bad("%d fields, the header has %d", len(fields), len(r.column))
-	}
-	get := func(name string) string { return fields[r.column[name]] }
-	row := importRow{
-		line: line, account: get("account_id"), transaction: get("transaction_id"), direction: get("direction"),
-		operation: get("operation"), category: get("category"), counterparty: get("counterparty"),
-	}
-	if err := schemas.ValidateID(row.account); err != nil {
-		return bad("account_id: %v", err)
-	}
-	if row.transaction == "" {
-		return bad("transaction_id is empty")
-	}
-	if row.date, err = time.Parse(time.DateOnly, get("date")); err != nil {
-		return bad("date is %q, wanted YYYY-MM-DD", get("date"))
-	}
-	if row.direction != "credit" && row.direction != "debit" {
-		return bad("direction is %q, wanted credit or debit", row.direction)
-	}
-	if row.amount, err = strconv.ParseInt(get("amount_minor"), 10, 64); err != nil || row.amount <= 0 {
-		return bad("amount_minor is %q, wanted a whole number above 0", get("amount_minor"))
-	}
-	if _, err := strconv.ParseInt(get("balance_minor"), 10, 64); err != nil {
-		return bad("balance_minor is %q, wanted a whole number", get("balance_minor"))
-	}
-	return row, nil, nil
 }

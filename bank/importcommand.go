@@ -29,7 +29,8 @@ func importCommand(app *ledgerline.App) *cobra.Command {
 		Use:   "import FILE",
 		Short: "Import account transactions from a CSV file",
 		Long: `Imports a CSV file, plain or gzip, "-" for standard input, with the columns account_id, transaction_id, date
-(YYYY-MM-DD), direction (credit or debit), amount_minor, balance_minor, operation, category and counterparty.
+(YYYY-MM-DD), direction (credit or debit), amount_minor, balance_minor, operation, category and counterparty, in any order.
+A row is one line: a quoted field must end in the line in which it begins.
 
 An account is opened at its first row, in the given currency, owned by its id; each row is a deposit or a withdrawal at its
 date. Rows of an account keep their order in the file. Importing again changes nothing, whenever: each account's commands
@@ -130,14 +131,14 @@ type rejectsFile struct {
 	csv  *csv.Writer
 }
 
-func (r *rejectsFile) add(row badRow) error {
+func (r *rejectsFile) add(header []string, row badRow) error {
 	if r.file == nil {
 		file, err := os.Create(r.path)
 		if err != nil {
 			return err
 		}
 		r.file, r.csv = file, csv.NewWriter(file)
-		if err := r.csv.Write(append([]string{"line", "reason"}, importColumns...)); err != nil {
+		if err := r.csv.Write(append([]string{"line", "reason"}, header...)); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,9 @@ func loadSample(ctx context.Context, app *ledgerline.App) (ledgerline.SampleRepo
 	err := app.Client(ctx, account.Kind.Name, func(ctx context.Context, client *producer.Client) error {
 		im := &importer{
 			client: client, currency: sampleCurrency, source: sampleSource, progress: func() { progress.Add(1) },
-			bad: func(row badRow) error { return fmt.Errorf("the sample's line %d is bad: %s", row.line, row.reason) },
+			bad: func(_ []string, row badRow) error {
+				return fmt.Errorf("the sample's line %d is bad: %s", row.line, row.reason)
+			},
 		}
 		var err error
 		report, err = im.run(ctx, file)
