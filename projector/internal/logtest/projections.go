@@ -11,6 +11,9 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
 
+// AccountEvent is what the projections read.
+type AccountEvent = account.Event
+
 // Row is a row of both projections: of an entry all fields, of a balance those that a fold can know.
 type Row struct {
 	ID      string
