@@ -84,7 +84,8 @@ func startProgram(o orders) (*exec.Cmd, error) {
 		hold = os.NewFile(holdFd, "lock")
 	}
 	var errs []error
-	for _, cmd := range programCommands(o) {
+	for _, way := range programCommands(o) {
+		cmd := way(o)
 		cmd.Env, cmd.Stdout, cmd.Stderr = o.Env, os.Stdout, os.Stderr
 		if hold != nil {
 			cmd.ExtraFiles = []*os.File{hold}
@@ -94,12 +95,12 @@ func startProgram(o orders) (*exec.Cmd, error) {
 			return cmd, nil
 		}
 		errs = append(errs, err)
-		if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EINVAL) {
+		if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EINVAL) {
 			break // not a matter of privileges
 		}
 	}
 	if len(errs) > 1 {
-		return nil, fmt.Errorf("%s refuses to run as root, and neither a user namespace nor another user is permitted here: run as another user: %w",
+		return nil, fmt.Errorf("%s refuses to run as the user we are, and neither a user namespace nor another user is permitted here: run as an ordinary user: %w",
 			o.Name, errors.Join(errs...))
 	}
 	return nil, errs[0]

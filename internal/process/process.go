@@ -30,9 +30,9 @@ type Spec struct {
 	StopTimeout  time.Duration  // how long it may take before SIGKILL; default 30 s
 	OrphanSignal syscall.Signal // what a foreign program gets when its guard was killed; default SIGKILL (Linux only)
 
-	// UserNamespace runs a foreign program as uid and gid 1000 of a new user namespace when we are root, for those that
-	// refuse root; its files belong to root outside. Where namespaces are not permitted, as in many containers, it runs
-	// as the true uid 1000 that may pass by file permissions. Without effect when we are not root.
+	// UserNamespace runs a foreign program as nobody of a new user namespace when we are root, for those that refuse root,
+	// or a user without a name, for those that refuse such; its files belong to us outside. Where namespaces are not
+	// permitted, as in many containers, root's program runs as the true nobody, who may pass by file permissions.
 	UserNamespace bool
 
 	// Hold is a locked file (LockFile) that the child takes over: the lock lasts until the child and all it forked have

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"os"
 	"os/exec"
+	"os/user"
+	"strconv"
 	"syscall"
 )
 
@@ -11,34 +13,73 @@ import (
 func executable() (string, error) { return "/proc/self/exe", nil }
 
 const (
-	somebody       = 1000 // the user and group of a program under Spec.UserNamespace
-	capDacOverride = 1    // CAP_DAC_OVERRIDE of linux/capability.h: pass by file permissions, into root's home too
+	anybody        = 65534  // nobody, nearly everywhere
+	capDacOverride = 1      // CAP_DAC_OVERRIDE of linux/capability.h: pass by file permissions, into root's home too
+	noSetuidFixup  = 1 << 2 // SECBIT_NO_SETUID_FIXUP of linux/securebits.h
 )
 
-// programCommands are the ways to start the program, the best first.
-func programCommands(o orders) []*exec.Cmd {
-	direct := func(attr syscall.SysProcAttr) *exec.Cmd {
-		cmd := exec.Command(o.Path, o.Args...)
-		cmd.Dir, cmd.SysProcAttr = o.Dir, &attr
-		return cmd
+// somebody is the user and group that a program is under Spec.UserNamespace: one that has a name, since initdb, for one,
+// looks its own up.
+func somebody() int {
+	for _, id := range []int{anybody, 1000, 1, 2} {
+		if named(id) {
+			return id
+		}
 	}
-	plain := syscall.SysProcAttr{Setpgid: true, Pdeathsig: o.OrphanSignal}
-	if !o.UserNamespace || os.Geteuid() != 0 {
-		return []*exec.Cmd{direct(plain)}
-	}
-	namespace, other := plain, plain
-	namespace.Cloneflags = syscall.CLONE_NEWUSER
-	namespace.UidMappings = []syscall.SysProcIDMap{{ContainerID: somebody, HostID: 0, Size: 1}}
-	namespace.GidMappings = []syscall.SysProcIDMap{{ContainerID: somebody, HostID: 0, Size: 1}}
+	return anybody
+}
 
-	// The capability takes effect with the next exec only: neither the program nor its folder may be reachable before
-	// that. A shell, which is, goes there and becomes the program.
-	other.Credential = &syscall.Credential{Uid: somebody, Gid: somebody}
-	other.AmbientCaps = []uintptr{capDacOverride}
-	shell := exec.Command("/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, cmp.Or(o.Dir, "/"), o.Path}, o.Args...)...)
-	shell.SysProcAttr = &other
-	if o.NoNamespace {
-		return []*exec.Cmd{shell}
+func named(id int) bool {
+	_, err := user.LookupId(strconv.Itoa(id))
+	return err == nil
+}
+
+// programCommands are the ways to start the program, the best first.
+func programCommands(o orders) []func(orders) *exec.Cmd {
+	us := os.Geteuid()
+	if !o.UserNamespace || us != 0 && named(us) {
+		return []func(orders) *exec.Cmd{asOurselves}
 	}
-	return []*exec.Cmd{direct(namespace), shell}
+	otherwise := asOurselves
+	if us == 0 {
+		otherwise = asSomebody
+	}
+	if o.NoNamespace {
+		return []func(orders) *exec.Cmd{otherwise}
+	}
+	return []func(orders) *exec.Cmd{inNamespace, otherwise}
+}
+
+func asOurselves(o orders) *exec.Cmd {
+	cmd := exec.Command(o.Path, o.Args...)
+	cmd.Dir = o.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: o.OrphanSignal}
+	return cmd
+}
+
+// inNamespace is the program as somebody who outside is us.
+func inNamespace(o orders) *exec.Cmd {
+	cmd := exec.Command(o.Path, o.Args...)
+	cmd.Dir = o.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid: true, Pdeathsig: o.OrphanSignal, Cloneflags: syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: somebody(), HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: somebody(), HostID: os.Getegid(), Size: 1}},
+	}
+	return cmd
+}
+
+// asSomebody is the program as another user with the one privilege to pass by file permissions. That takes effect with the
+// next exec only: neither the program nor its folder may be reachable before. A shell, which is, goes there and becomes
+// the program. The secure bit makes access(2) count the privilege, by which initdb looks whether it finds its files; it is
+// bound to our thread, which forks the shell. Where it cannot be set, the files must be reachable for all.
+func asSomebody(o orders) *exec.Cmd {
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_PRCTL, syscall.PR_SET_SECUREBITS, noSetuidFixup, 0, 0, 0, 0)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `cd "$0" && exec "$@"`, cmp.Or(o.Dir, "/"), o.Path}, o.Args...)...)
+	id := uint32(somebody())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid: true, Pdeathsig: o.OrphanSignal,
+		Credential: &syscall.Credential{Uid: id, Gid: id}, AmbientCaps: []uintptr{capDacOverride},
+	}
+	return cmd
 }

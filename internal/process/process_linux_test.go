@@ -351,7 +351,7 @@ func TestUserNamespace_RootIsSomebodyElseAndDiesWithItsGuard(t *testing.T) {
 			waitDone(t, p)
 			want := os.Geteuid()
 			if want == 0 {
-				want = 1000
+				want = somebody()
 			}
 			if !strings.Contains(log.String(), fmt.Sprintf("user %d\n", want)) {
 				t.Errorf("as user %d the program says: %s", os.Geteuid(), log.String())
