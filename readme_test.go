@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-var shellBlock = regexp.MustCompile("(?ms)^```sh\n(.*?)^```$")
+var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 
 // The README's commands are run as they stand, but for the addresses: a test takes free ports.
 func TestReadme_EveryCommandRuns(t *testing.T) {

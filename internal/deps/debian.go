@@ -28,7 +28,9 @@ func Debian(ctx context.Context, command, pkg string) (string, error) {
 		return "", fmt.Errorf("%w (on this system: by its own package manager)", missing)
 	}
 	lists := func() error { return aptGet(ctx, apt, "-q", "update") }
-	install := func() error { return aptGet(ctx, apt, "-q", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", pkg) }
+	install := func() error {
+		return aptGet(ctx, apt, "-q", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", pkg)
+	}
 	if err := install(); err != nil { // the lists may be old, or not there yet
 		if err := lists(); err != nil {
 			return "", fmt.Errorf("%w: %w", missing, err)
