@@ -31,15 +31,15 @@ test: ## lint, then all tests on the real servers; PKG=./producer/... for a part
 .PHONY: test-all
 test-all: gcc lint generated deps tests
 
-# Packages whose tests start servers run one after another: each has its own four, and a machine has only so many cores.
+# Packages whose tests can start servers run one after another: each has its own, and a machine has only so many cores.
 # The rest runs side by side, first. The log of both, as JSON, is read for the slowest tests and removed.
 .PHONY: tests
 tests:
 	@log=$$(mktemp -d) && trap 'rm -rf "$$log"' EXIT; \
-	list() { go list -f '{{range .TestImports}}{{.}} {{end}}{{range .XTestImports}}{{.}} {{end}}|{{.ImportPath}}' $(PKG); }; \
-	servers='($(MODULE)/internal/kit|$(MODULE)/internal/process) '; \
-	integration=$$(list | { grep -E "$$servers" || true; } | cut -d '|' -f 2); \
-	unit=$$(list | { grep -vE "$$servers" || true; } | cut -d '|' -f 2); \
+	all=$$(go list -test -f '{{.ImportPath}} {{join .Deps " "}} ' $(PKG) | { grep -E '^[^ ]+\.test ' || true; }); \
+	servers=' $(MODULE)/internal/(kit|process) '; \
+	integration=$$(echo "$$all" | { grep -E "$$servers" || true; } | sed 's/\.test .*//'); \
+	unit=$$(echo "$$all" | { grep -vE "$$servers" || true; } | sed 's/\.test .*//'); \
 	run() { $(call TOOL,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile "$$log/$$1.json" -- $(RACE) -count=1 -timeout $(TEST_TIMEOUT) "$${@:2}"; }; \
 	failed=0; \
 	if [ -n "$$unit" ]; then run unit $$unit || failed=1; fi; \
