@@ -1,10 +1,8 @@
-// Package kafka runs franz-go's broker kfake in a child process of ours, for the demo. Its data outlive it when it is
-// stopped and when its parent is killed: it closes cleanly at the end of the parent's pipe. It is no Kafka: killed itself in
-// the middle of a commit, it can tear a transaction. Promises about crashes are proven on Apache Kafka.
 package kafka
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -112,7 +110,8 @@ func start(ctx context.Context, cfg Config) (*Server, error) {
 	return &Server{process: p, addr: addr}, nil
 }
 
-func endpoint(dir string) string { return filepath.Join(dir, "endpoint") }
+func endpoint(dir string) string   { return filepath.Join(dir, "endpoint") }
+func dataFolder(dir string) string { return filepath.Join(dir, "data") }
 
 func awaitEndpoint(ctx context.Context, p *process.Process, file string) (string, error) {
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -168,8 +167,16 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	mended, err := mend(dataFolder(o.Dir), time.Now())
+	if err != nil {
+		return fmt.Errorf("mend the data of an earlier run: %w", err)
+	}
+	if mended.Aborted > 0 {
+		fmt.Fprintf(os.Stderr, "kafka: aborted %d open transactions of an earlier run, the end of %d was half written\n", mended.Aborted, mended.Undone)
+	}
 	cluster, err := kfake.NewCluster(
 		kfake.NumBrokers(1),
+		kfake.ClusterID(rand.Text()), // of a new cluster: an old one keeps its own
 		kfake.Ports(number),
 		kfake.ListenFn(func(network, address string) (net.Listener, error) {
 			_, port, err := net.SplitHostPort(address)
@@ -178,11 +185,13 @@ func run(ctx context.Context, args []string) error {
 			}
 			return new(net.ListenConfig).Listen(ctx, network, net.JoinHostPort(host, port))
 		}),
-		kfake.DataDir(filepath.Join(o.Dir, "data")),
-		kfake.SleepOutOfOrder(),
+		kfake.DataDir(dataFolder(o.Dir)),
+		kfake.WithLogger(kfake.BasicLogger(os.Stderr, kfake.LogLevelError)), // else it would fail to save in silence
 		kfake.BrokerConfigs(map[string]string{
 			// Its cleaner passes over the last stable offset and drops markers of aborted transactions.
 			"log.cleaner.backoff.ms": "9000000000000",
+			// A transaction of somebody who went away holds up all readers until then. Java's default is just that long.
+			"transaction.max.timeout.ms": "60000",
 		}),
 	)
 	if err != nil {

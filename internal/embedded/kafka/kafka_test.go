@@ -38,11 +38,17 @@ var parentRole = process.Role{Name: "test-parent", Run: func(ctx context.Context
 
 func client(t *testing.T, addr string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
+	cl := newClient(t, addr, opts...)
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+func newClient(t *testing.T, addr string, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(addr))...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(cl.Close)
 	return cl
 }
 
