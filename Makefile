@@ -32,7 +32,7 @@ test: ## lint, then all tests on the real servers; PKG=./producer/... for a part
 test-all: gcc lint generated deps tests
 
 # Packages whose tests can start servers run one after another: each has its own, and a machine has only so many cores.
-# The rest runs side by side, first. The log of both, as JSON, is read for the slowest tests and removed.
+# The rest runs side by side, first. All is compiled before, since -p 1 would compile one after another too. The log of both, as JSON, is read for the slowest tests and removed.
 .PHONY: tests
 tests:
 	@log=$$(mktemp -d) && trap 'rm -rf "$$log"' EXIT; \
@@ -41,6 +41,7 @@ tests:
 	integration=$$(echo "$$all" | { grep -E "$$servers" || true; } | sed 's/\.test .*//'); \
 	unit=$$(echo "$$all" | { grep -vE "$$servers" || true; } | sed 's/\.test .*//'); \
 	run() { $(call TOOL,gotestsum) --format pkgname-and-test-fails --format-hide-empty-pkg --jsonfile "$$log/$$1.json" -- $(RACE) -count=1 -timeout $(TEST_TIMEOUT) "$${@:2}"; }; \
+	go list $(RACE) -test -export $(PKG) >/dev/null; \
 	failed=0; \
 	if [ -n "$$unit" ]; then run unit $$unit || failed=1; fi; \
 	if [ -n "$$integration" ]; then run integration -p 1 $$integration || failed=1; fi; \
