@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ledgerline-es/ledgerline/internal/deps"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/kafka"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/postgres"
@@ -50,6 +51,10 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 			return postgres.Start(ctx, postgres.Config{Dir: dir, Listen: address, Log: log, Progress: d.app.Err})
 		}, func(e embeddedServer) (string, any) { return "postgres.url", e.(*postgres.Server).URL() }},
 		{"clickhouse", "clickhouse.listen", "clickhouse.url", func(ctx context.Context, dir, address string, log *os.File) (embeddedServer, error) {
+			// Fetched here, where it shows: the server's own log goes to a file.
+			if _, err := deps.Fetch(ctx, deps.ClickHouse, d.app.Err); err != nil {
+				return nil, err
+			}
 			return clickhouse.Start(ctx, clickhouse.Config{Dir: dir, Listen: address, Log: log})
 		}, func(e embeddedServer) (string, any) { return "clickhouse.url", e.(*clickhouse.Server).URL() }},
 		{"registry", "registry.listen", "registry.url", func(ctx context.Context, dir, address string, _ *os.File) (embeddedServer, error) {
