@@ -55,15 +55,17 @@ func TestDeclarationsThatCannotWork_AreNamed(t *testing.T) {
 		change func(*projector.Append[row, logtest.AccountEvent])
 		want   string
 	}{
-		"no name":         {func(a *projector.Append[row, logtest.AccountEvent]) { a.Name = "" }, "consumer group"},
-		"bad name":        {func(a *projector.Append[row, logtest.AccountEvent]) { a.Name = "a b" }, "consumer group"},
-		"no kind":         {func(a *projector.Append[row, logtest.AccountEvent]) { a.From = nil }, "From is missing"},
-		"no table":        {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into = projector.Table[row]{} }, "Into is incomplete"},
-		"no mark":         {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Create = "CREATE TABLE x" }, projector.TableMark},
-		"no columns":      {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Columns = nil }, "no columns"},
-		"a column twice":  {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Columns[1] = a.Into.Columns[0] }, "given twice"},
-		"a column unmade": {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Columns[1] = projector.Column[row]{Name: "x"} }, "projector.Col"},
-		"no apply":        {func(a *projector.Append[row, logtest.AccountEvent]) { a.Apply = nil }, "Apply is missing"},
+		"no name":        {func(a *projector.Append[row, logtest.AccountEvent]) { a.Name = "" }, "consumer group"},
+		"bad name":       {func(a *projector.Append[row, logtest.AccountEvent]) { a.Name = "a b" }, "consumer group"},
+		"no kind":        {func(a *projector.Append[row, logtest.AccountEvent]) { a.From = nil }, "From is missing"},
+		"no table":       {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into = projector.Table[row]{} }, "Into is incomplete"},
+		"no mark":        {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Create = "CREATE TABLE x" }, projector.TableMark},
+		"no columns":     {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Columns = nil }, "no columns"},
+		"a column twice": {func(a *projector.Append[row, logtest.AccountEvent]) { a.Into.Columns[1] = a.Into.Columns[0] }, "given twice"},
+		"a column unmade": {func(a *projector.Append[row, logtest.AccountEvent]) {
+			a.Into.Columns[1] = projector.Column[row]{Name: "x"}
+		}, "projector.Col"},
+		"no apply": {func(a *projector.Append[row, logtest.AccountEvent]) { a.Apply = nil }, "Apply is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := logtest.Entries("entries", memoryTable, create)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // Sink is a store that projections are written to: postgres.New, clickhouse.New. It is safe for concurrent use by many
@@ -60,6 +62,21 @@ type Batch struct {
 
 	shape shape
 	items []any // the shape's own, in order
+}
+
+// BatchOf decodes records of one partition into a batch, outside of an engine: for tests of sinks, and for whoever moves
+// rows without a consumer group.
+func BatchOf(ctx context.Context, p Projection, codec *schemas.Codec, topic string, partition int32, first, next int64, records []*kgo.Record) (*Batch, error) {
+	b := &Batch{Partition: partition, First: first, Next: next, shape: p.bind(codec, topic)}
+	items, events, err := b.shape.decode(ctx, records)
+	if err != nil {
+		return nil, err
+	}
+	b.items, b.Events = []any{items}, events
+	if len(records) > 0 {
+		b.Oldest = records[0].Timestamp
+	}
+	return b, nil
 }
 
 // JoinRows are the new rows that an append gives for the batches, in their order.

@@ -10,6 +10,8 @@ import (
 	"github.com/ledgerline-es/ledgerline/projector"
 )
 
+const misfit = "a row or a statement of this projection does not fit its table: correct the projection, then rebuild it"
+
 // classify tells what no retry can help from what passes, by SQLSTATE class. Errors without one are of the connection.
 func classify(doing string, err error) error {
 	if err == nil {
@@ -18,6 +20,9 @@ func classify(doing string, err error) error {
 	err = fmt.Errorf("%s: %w", doing, err)
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
+		if strings.Contains(err.Error(), "failed to encode args") { // the driver has no type for it
+			return projector.Fatal(err, misfit)
+		}
 		return err
 	}
 	switch {
@@ -29,7 +34,7 @@ func classify(doing string, err error) error {
 	case pg.Code == "42P01", pg.Code == "3F000", pg.Code == "42703":
 		return projector.Fatal(err, "a table, schema or column of the projection was dropped or changed by hand: rebuild the projection")
 	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "23"), strings.HasPrefix(pg.Code, "42"), strings.HasPrefix(pg.Code, "0A"):
-		return projector.Fatal(err, "a row or a statement of this projection does not fit its table: correct the projection, then rebuild it")
+		return projector.Fatal(err, misfit)
 	default: // 08 connection, 40 deadlock, 53 resources, 55 lock, 57 shutdown, 58 system …
 		return err
 	}
