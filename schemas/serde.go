@@ -51,6 +51,9 @@ func NewSerde[T Record](c *Codec, topic string, level Compatibility, types ...Ty
 	s := &Serde[T]{codec: c, topic: topic, level: level, byName: map[string]*serdeType[T]{}, byGo: map[uintptr]*serdeType[T]{}}
 	for _, t := range types {
 		st, err := newSerdeType(c, t)
+		if err == nil && s.byName[t.Name] != nil {
+			err = errors.New("is given twice")
+		}
 		if err != nil {
 			s.invalid = errors.Join(s.invalid, fmt.Errorf("type %s of topic %s: %w", t.Name, topic, err))
 			continue

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/avro"
 	"pgregory.net/rapid"
 
 	"github.com/ledgerline-es/ledgerline/internal/generate/everything"
@@ -130,6 +131,10 @@ func everythingSerde(t testing.TB) (*server, *schemas.Serde[everything.Command])
 
 func TestSerde_EveryTypeThereAndBack(t *testing.T) {
 	_, s := everythingSerde(t)
+	other, err := avro.Parse(everythingType(t).Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		in := every(rt)
 		data, err := s.Append(nil, in)
@@ -142,6 +147,10 @@ func TestSerde_EveryTypeThereAndBack(t *testing.T) {
 		}
 		if !same(out, in) {
 			rt.Fatalf("decoded %+v\nencoded %+v", out, in)
+		}
+		elsewhere := &everything.Everything{}
+		if rest, err := other.Decode(data[5:], elsewhere); err != nil || len(rest) > 0 || !same(tidy(elsewhere), tidy(out.(*everything.Everything))) {
+			rt.Fatalf("another library decoded %+v, %d bytes left, %v\nencoded %+v", elsewhere, len(rest), err, in)
 		}
 		doc, err := s.ToJSON(in)
 		if err != nil {
@@ -299,6 +308,44 @@ func TestNewSerde_TypesThatDoNotFit(t *testing.T) {
 		if _, err := s.Decode(t.Context(), wire(1, nil)); err == nil {
 			t.Errorf("%s: Decode gave a record", says)
 		}
+	}
+}
+
+func TestNewSerde_TypeGivenTwice(t *testing.T) {
+	s := schemas.NewSerde(schemas.NewCodec(newServer(t).reg), "t", schemas.ForwardTransitive, ledgerline.ReplyType, ledgerline.ReplyType)
+	if err := s.Register(t.Context()); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLimits_OfOnesOwn(t *testing.T) {
+	srv := newServer(t)
+	for _, bad := range []schemas.Limits{{}, {MaxBytes: 100}, {MaxItems: 100}, {MaxBytes: -1, MaxItems: 1}} {
+		if _, err := schemas.NewLimitedCodec(srv.reg, bad); err == nil || !strings.Contains(err.Error(), "Max") {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	codec, err := schemas.NewLimitedCodec(srv.reg, schemas.Limits{MaxBytes: 64, MaxItems: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := schemas.NewSerde(codec, "t", schemas.ForwardTransitive, ledgerline.ReplyType)
+	wide := schemas.NewSerde(schemas.NewCodec(srv.reg), "t", schemas.ForwardTransitive, ledgerline.ReplyType)
+	for _, s := range []*schemas.Serde[*ledgerline.Reply]{s, wide} {
+		if err := s.Register(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := &ledgerline.Reply{Message: strings.Repeat("x", 64)}
+	if _, err := s.Append(nil, long); !errors.Is(err, schemas.ErrTooLarge) {
+		t.Errorf("Append: %v", err)
+	}
+	data, err := wide.Append(nil, long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Decode(t.Context(), data); !errors.Is(err, schemas.ErrTooLarge) {
+		t.Errorf("Decode: %v", err)
 	}
 }
 

@@ -23,6 +23,7 @@ const maxBody = 1 << 20
 type Handler struct {
 	store *store // nil: in memory only
 	mux   *http.ServeMux
+	guard *http.CrossOriginProtection
 
 	mu      sync.RWMutex // held for writing by what changes the registry
 	fake    *srfake.Registry
@@ -32,7 +33,7 @@ type Handler struct {
 
 // NewHandler opens the registry kept in dir; an empty dir means memory only.
 func NewHandler(dir string) (*Handler, error) {
-	h := &Handler{mux: http.NewServeMux()}
+	h := &Handler{mux: http.NewServeMux(), guard: http.NewCrossOriginProtection()}
 	if dir != "" {
 		s, err := openStore(dir)
 		if err != nil {
@@ -80,7 +81,9 @@ func (h *Handler) Close() error {
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	req.Body = http.MaxBytesReader(w, req.Body, maxBody)
-	h.mux.ServeHTTP(w, req)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	// It listens on loopback without a password: a page in a browser must not write to it.
+	h.guard.Handler(h.mux).ServeHTTP(w, req)
 }
 
 // pass leaves a reading request to srfake.
@@ -244,7 +247,7 @@ func (r *recorded) id() int {
 func (r *recorded) copyTo(w http.ResponseWriter) {
 	maps.Copy(w.Header(), r.header)
 	w.WriteHeader(r.status)
-	_, _ = w.Write(r.body.Bytes()) // the client has gone: nothing to tell it
+	_, _ = w.Write(r.body.Bytes()) //nolint:gosec // JSON by its content type; an error says that the client has gone
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

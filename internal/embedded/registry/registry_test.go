@@ -403,6 +403,18 @@ func TestOtherRoutes(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), `"id":1`) {
 		t.Errorf("status %d, %s", resp.StatusCode, body)
 	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL()+"/subjects/s/versions", strings.NewReader(`{"schema":"{\"type\":\"long\"}"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Origin", "http://example.com")
+	if resp, err = hc.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a page of another origin got %d", resp.StatusCode)
+	}
 	resp, err = hc.Get(s.URL() + "/")
 	if err != nil {
 		t.Fatal(err)
