@@ -38,14 +38,18 @@ func Exit(code int, err error) error {
 // Usage marks an error as one of the caller: what was asked for makes no sense.
 func Usage(err error) error { return &ExitError{Code: ExitUsage, Err: err} }
 
-// Code gives the exit code of what a command returned, and the error to print, if any.
+// Code gives the exit code of what a command returned, and the error to print, if any. An ExitError counts also inside
+// other errors, which are then printed whole.
 func Code(err error) (int, error) {
-	var exit *ExitError
-	switch {
-	case err == nil:
+	if err == nil {
 		return ExitOK, nil
-	case errors.As(err, &exit):
+	}
+	exit, ok := errors.AsType[*ExitError](err)
+	switch {
+	case !ok:
+		return ExitFailure, err
+	case err == error(exit): //nolint:errorlint // the very same, not one that holds it
 		return exit.Code, exit.Err
 	}
-	return ExitFailure, err
+	return exit.Code, err
 }

@@ -23,6 +23,7 @@ type Progress struct {
 	start time.Time
 	log   *slog.Logger
 	stop  chan struct{}
+	end   sync.Once
 	ended sync.WaitGroup
 }
 
@@ -56,7 +57,7 @@ func (p *Progress) logLines() {
 		rate := float64(done) / time.Since(p.start).Seconds()
 		args := []any{"done", done, "per_second", int(rate)}
 		if p.total > 0 && rate > 0 {
-			left := time.Duration(float64(p.total-done) / rate * float64(time.Second))
+			left := time.Duration(float64(max(0, p.total-done)) / rate * float64(time.Second))
 			args = append(args, "of", p.total, "left", left.Round(time.Second).String())
 		}
 		p.log.Info("progress", append(args, "of_what", p.what)...)
@@ -71,13 +72,15 @@ func (p *Progress) Add(n int64) {
 	}
 }
 
-// End takes the bar away.
+// End takes the bar away. A second call does nothing.
 func (p *Progress) End() {
-	close(p.stop)
-	p.ended.Wait()
-	if p.bar != nil {
-		_ = p.bar.Finish()
-	}
+	p.end.Do(func() {
+		close(p.stop)
+		p.ended.Wait()
+		if p.bar != nil {
+			_ = p.bar.Finish()
+		}
+	})
 }
 
 // Rate puts a count and a time in words: "15600 rows in 1.2s (13000/s)".

@@ -1,41 +1,50 @@
 package cli
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// parse reads a value of the setting's type; the error says what was wanted.
+// parse reads a value of the setting's type; the error says what to give.
 func parse(s Setting, text string) (any, error) {
 	switch s.Default.(type) {
 	case int:
 		n, err := strconv.Atoi(text)
 		if err != nil {
-			return nil, fmt.Errorf("wanted a whole number")
+			return nil, errors.New("give a whole number")
 		}
 		return n, nil
 	case bool:
 		b, err := strconv.ParseBool(text)
 		if err != nil {
-			return nil, fmt.Errorf("wanted true or false")
+			return nil, errors.New("give true or false")
 		}
 		return b, nil
 	case time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return nil, fmt.Errorf("wanted a time with its unit, such as 500ms, 10s or 2h")
+			return nil, errors.New("give a time with its unit, such as 500ms, 10s or 2h")
 		}
 		return d, nil
 	case []string:
 		if text == "" {
 			return []string{}, nil
 		}
-		return strings.Split(text, ","), nil
+		return trimAll(strings.Split(text, ",")), nil
 	}
 	return text, nil
+}
+
+// trimAll takes the blanks off that people leave behind commas.
+func trimAll(items []string) []string {
+	trimmed := make([]string, len(items))
+	for i, item := range items {
+		trimmed[i] = strings.TrimSpace(item)
+	}
+	return trimmed
 }
 
 // nearest suggests the name that was probably meant; "" when none is near.

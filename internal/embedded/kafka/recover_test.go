@@ -69,7 +69,7 @@ func notes(t *testing.T, dir string, list ...note) {
 	}
 }
 
-// shape is a partition in words: "data, commit".
+// shape is a partition in words: "data+commit".
 func shape(t *testing.T, dir, name string) string {
 	t.Helper()
 	p, err := readPartition(filepath.Join(dir, "partitions", name))
@@ -85,7 +85,7 @@ func shape(t *testing.T, dir, name string) string {
 		next = b.last + 1
 		words = append(words, []string{"plain", "data", "commit", "abort"}[b.kind])
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(words, "+")
 }
 
 func yes() *bool { b := true; return &b }
@@ -104,13 +104,13 @@ func TestMend(t *testing.T) {
 			"all is ended",
 			map[string][][]byte{"a-0": {records(alice, true, 0, 5), end(alice, commit, 5)}, "a-1": {records(bob, false, 0, 1)}},
 			[]note{started, ended},
-			map[string]string{"a-0": "data, commit", "a-1": "plain"}, recovery{},
+			map[string]string{"a-0": "data+commit", "a-1": "plain"}, recovery{},
 		},
 		{
 			"open transactions",
 			map[string][][]byte{"a-0": {records(alice, true, 0, 5), records(bob, true, 5, 1)}, "a-1": {records(alice, true, 0, 2)}},
 			[]note{started},
-			map[string]string{"a-0": "data, data, abort, abort", "a-1": "data, abort"}, recovery{Aborted: 2},
+			map[string]string{"a-0": "data+data+abort+abort", "a-1": "data+abort"}, recovery{Aborted: 2},
 		},
 		{
 			"a half written commit, beside another open transaction",
@@ -120,31 +120,31 @@ func TestMend(t *testing.T) {
 				"a-2": {records(alice, true, 0, 1), records(bob, true, 1, 1)},
 			},
 			[]note{started},
-			map[string]string{"a-0": "data, data, abort, abort", "a-1": "data, abort", "a-2": "data, data, abort, abort"}, recovery{Aborted: 2, Undone: 1},
+			map[string]string{"a-0": "data+data+abort+abort", "a-1": "data+abort", "a-2": "data+data+abort+abort"}, recovery{Aborted: 2, Undone: 1},
 		},
 		{
 			"a client whose epoch does not grow: its commit is of an earlier transaction",
 			map[string][][]byte{"a-0": {records(alice, true, 0, 5), end(alice, commit, 5)}, "a-1": {records(alice, true, 0, 2)}},
 			[]note{started, ended},
-			map[string]string{"a-0": "data, commit", "a-1": "data, abort"}, recovery{Aborted: 1},
+			map[string]string{"a-0": "data+commit", "a-1": "data+abort"}, recovery{Aborted: 1},
 		},
 		{
 			"… as seen in a log that was compacted",
 			map[string][][]byte{"a-0": {records(alice, true, 0, 5), end(alice, commit, 5)}, "a-1": {records(alice, true, 0, 2)}},
 			[]note{{Type: "init", PID: alice.id, Epoch: alice.epoch, Commit: yes()}},
-			map[string]string{"a-0": "data, commit", "a-1": "data, abort"}, recovery{Aborted: 1},
+			map[string]string{"a-0": "data+commit", "a-1": "data+abort"}, recovery{Aborted: 1},
 		},
 		{
 			"something came after its commit: so that was not the last thing done",
 			map[string][][]byte{"a-0": {records(alice, true, 0, 5), end(alice, commit, 5), records(bob, false, 6, 1)}, "a-1": {records(alice, true, 0, 2)}},
 			nil,
-			map[string]string{"a-0": "data, commit, plain", "a-1": "data, abort"}, recovery{Aborted: 1},
+			map[string]string{"a-0": "data+commit+plain", "a-1": "data+abort"}, recovery{Aborted: 1},
 		},
 		{
 			"a half written abort",
 			map[string][][]byte{"a-0": {records(alice, true, 0, 5), end(alice, abort, 5)}, "a-1": {records(alice, true, 0, 2)}},
 			[]note{started},
-			map[string]string{"a-0": "data, abort", "a-1": "data, abort"}, recovery{Aborted: 1},
+			map[string]string{"a-0": "data+abort", "a-1": "data+abort"}, recovery{Aborted: 1},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
