@@ -133,8 +133,7 @@ func split(line string) ([]string, error) {
 	}
 	in := csv.NewReader(strings.NewReader(line))
 	fields, err := in.Read()
-	var broken *csv.ParseError
-	if errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*csv.ParseError](err); ok {
 		return nil, fmt.Errorf("column %d: %w", broken.Column, broken.Err)
 	}
 	return fields, err
@@ -151,7 +150,7 @@ func (r *rowReader) next() (importRow, *badRow, error) {
 	}
 	fields, err := split(text)
 	if err != nil {
-		return importRow{}, &badRow{line: r.line, reason: err.Error(), account: r.accountOf(text), fields: []string{text}}, nil
+		return importRow{}, &badRow{line: r.line, reason: err.Error(), account: r.accountOf(text), fields: []string{text}}, nil //nolint:nilerr // it is the row that is bad
 	}
 	bad := func(format string, args ...any) (importRow, *badRow, error) {
 		b := &badRow{line: r.line, reason: fmt.Sprintf(format, args...), fields: fields}

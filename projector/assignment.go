@@ -137,7 +137,7 @@ func (m *member) claim(ctx context.Context, ids []int32) (map[int32]Position, er
 		}
 		if positions, err = m.store.Claim(ctx, begin); err != nil {
 			if errors.Is(err, ErrFenced) {
-				return fmt.Errorf("claim partitions %v: %v", ids, err) // lost the race for it: race again
+				return fmt.Errorf("claim partitions %v: %s", ids, err.Error()) // not wrapped: who lost the race for it races again
 			}
 			return fmt.Errorf("claim partitions %v: %w", ids, err)
 		}

@@ -41,7 +41,10 @@ func allEqual(t *testing.T, w *logtest.World) verify.Report {
 		return nil
 	})
 	if !report.Equal || report.Logs[0].Events != int64(w.Written()) {
-		b, _ := json.MarshalIndent(report, "", " ")
+		b, err := json.MarshalIndent(report, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
 		t.Fatalf("%d events written; not equal: %s", w.Written(), b)
 	}
 	return report
@@ -57,7 +60,7 @@ func TestP6P7_ProjectorKilledMidBatch_NothingLostNothingDoubled(t *testing.T) {
 	var kills, postgres, clickhouse int
 	child := w.StartChild(t, nil)
 	for deadline := time.Now().Add(3 * time.Minute); (postgres < leastHits || clickhouse < leastHits) && time.Now().Before(deadline); {
-		time.Sleep(time.Duration(5+rand.IntN(200)) * time.Millisecond) // anywhere in its work
+		<-time.After(time.Duration(5+rand.IntN(200)) * time.Millisecond) // anywhere in its work
 		hits := child.Freeze()
 		if hits.Postgres > 0 && postgres < leastHits || hits.ClickHouse > 0 && clickhouse < leastHits {
 			if err := child.Kill(); err != nil {
@@ -88,7 +91,7 @@ func TestP13_BrokerKilled_ProjectorsGoOn(t *testing.T) {
 	kills := 0
 	for deadline := time.Now().Add(3 * time.Minute); kills < leastHits && time.Now().Before(deadline); {
 		stop := w.Load(4000, 300)
-		time.Sleep(time.Duration(500+rand.IntN(500)) * time.Millisecond)
+		<-time.After(time.Duration(500+rand.IntN(500)) * time.Millisecond)
 		stop() // the writer would not know what became of its transaction
 		for range 20 {
 			if hits := child.Freeze(); hits.Postgres+hits.ClickHouse > 0 {
@@ -99,7 +102,7 @@ func TestP13_BrokerKilled_ProjectorsGoOn(t *testing.T) {
 				break
 			}
 			child.Thaw()
-			time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(30)) * time.Millisecond)
 		}
 	}
 	t.Logf("%d kills of the broker while a transaction was open or a range unfinished; %d events", kills, w.Written())
@@ -126,7 +129,7 @@ func TestP6P7_GroupDeletedOrReset_NothingChanges(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			var offsets kadm.Offsets = make(kadm.Offsets)
+			offsets := make(kadm.Offsets)
 			ends.Each(func(o kadm.ListedOffset) {
 				offsets.Add(kadm.Offset{Topic: o.Topic, Partition: o.Partition, At: to(o), LeaderEpoch: -1})
 			})
@@ -185,7 +188,7 @@ func lagIsGone(t *testing.T, admin *kadm.Client, group, topic string) {
 		}
 		for _, l := range partitions {
 			if l.Err != nil || l.Lag != 0 {
-				return fmt.Errorf("group %s partition %d: lag %d, %v", group, l.Partition, l.Lag, l.Err)
+				return fmt.Errorf("group %s partition %d: lag %d, %w", group, l.Partition, l.Lag, l.Err)
 			}
 		}
 		return nil
@@ -200,14 +203,14 @@ func TestP6P7_ZombieWakesUp_IsRefused(t *testing.T) {
 	a, b := w.StartChild(t, nil), w.StartChild(t, nil)
 	stop := w.Load(2500, 200)
 	for deadline := time.Now().Add(3 * time.Minute); (zombies.Postgres < leastHits || zombies.ClickHouse < leastHits) && time.Now().Before(deadline); {
-		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
+		<-time.After(time.Duration(100+rand.IntN(300)) * time.Millisecond)
 		b.Freeze() // one stands still so that what is open is the other's
 		hits := a.Freeze()
 		b.Thaw()
 		if hits.Postgres > 0 && zombies.Postgres < leastHits || hits.ClickHouse > 0 && zombies.ClickHouse < leastHits {
 			zombies.Postgres += min(hits.Postgres, 1)
 			zombies.ClickHouse += min(hits.ClickHouse, 1)
-			time.Sleep(2 * time.Second) // twice its session: the other one has taken over
+			<-time.After(2 * time.Second) // twice its session: the other one has taken over
 		}
 		a.Thaw()
 		a, b = b, a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -113,12 +114,7 @@ func eventOf[E schemas.Record](event any, ignore []string) (e *Event[E], skip bo
 		return nil, false, fmt.Errorf("the projection reads %T, the log gives %T: two kinds have the same name", e, event)
 	}
 	name := e.Data.AvroName()
-	for _, n := range ignore {
-		if n == name {
-			return e, true, nil
-		}
-	}
-	return e, false, nil
+	return e, slices.Contains(ignore, name), nil
 }
 
 // book holds the rows that the log gives, by identity.

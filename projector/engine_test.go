@@ -149,7 +149,7 @@ func TestStoreAway_RetriedAndVisible_ThenGoesOn(t *testing.T) {
 	for _, stage := range []string{"open memory", "claim", "write"} {
 		logtest.Eventually(t, func() error {
 			if err := p.Ready(); err == nil || !strings.Contains(err.Error(), stage) || !strings.Contains(err.Error(), "the store is away") {
-				return fmt.Errorf("stage %s: ready says %v", stage, err)
+				return fmt.Errorf("stage %s: ready says %w", stage, err)
 			}
 			return nil
 		})
@@ -367,7 +367,7 @@ func TestTopicThatComesLater_IsWaitedFor(t *testing.T) {
 	logtest.Run(t, p)
 	logtest.Eventually(t, func() error {
 		if err := p.Ready(); err == nil || !strings.Contains(err.Error(), prefix+"account.events") {
-			return fmt.Errorf("ready says %v", err)
+			return fmt.Errorf("ready says %w", err)
 		}
 		return nil
 	})

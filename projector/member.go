@@ -177,7 +177,7 @@ func (m *member) options() []kgo.Opt {
 func (m *member) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), m.cfg.StopTimeout)
 	defer cancel()
-	m.tellGroup(ctx)
+	_ = m.tellGroup(ctx) // the positions are in the store: the group's are a copy for tools
 	if m.cfg.InstanceID != "" {
 		if _, err := m.admin.LeaveGroup(ctx, kadm.LeaveGroup(m.group()).Reason("projector stops").InstanceIDs(m.cfg.InstanceID)); err != nil {
 			m.log.Warn("could not leave the group: its other members wait for the session timeout", "group", m.group(), "error", err)

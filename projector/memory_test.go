@@ -150,7 +150,7 @@ func eventuallyComplete(t *testing.T, m *memory, w *logtest.Log, p *projector.Pr
 	t.Helper()
 	logtest.Eventually(t, func() error {
 		if err := m.complete(w); err != nil {
-			return fmt.Errorf("%w; ready: %v", err, p.Ready())
+			return fmt.Errorf("%w; ready: %w", err, p.Ready())
 		}
 		return nil
 	})

@@ -62,8 +62,7 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C, errs *[]er
 		return c
 	}
 	err := reg.Register(c)
-	var there prometheus.AlreadyRegisteredError
-	if errors.As(err, &there) {
+	if there, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if old, same := there.ExistingCollector.(C); same {
 			return old
 		}

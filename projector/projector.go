@@ -131,8 +131,7 @@ func (p *Projector) open(ctx context.Context, plan Plan, m *metrics) (Store, err
 		store, err = p.sink.Open(ctx, plan)
 		return err
 	})
-	var rebuild *RebuildRequiredError
-	if errors.As(err, &rebuild) {
+	if _, rebuild := errors.AsType[*RebuildRequiredError](err); rebuild {
 		m.rebuild.Set(1)
 	}
 	return store, err

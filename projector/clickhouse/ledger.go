@@ -137,4 +137,31 @@ func (c *client) countRanges(ctx context.Context, ledger map[int32]ledgerState) 
 	return counts, err
 }
 
+// lastBeyond finds, for each partition, the last row behind what the ledger knows of, if there is one.
+func (c *client) lastBeyond(ctx context.Context, ledger map[int32]ledgerState, begin map[int32]int64) (map[int32]int64, error) {
+	var beyond []string
+	for _, id := range keys(begin) {
+		next := uint64(begin[id])
+		if e := ledger[id]; e.last.next > 0 {
+			next = e.last.next
+		}
+		beyond = append(beyond, fmt.Sprintf("(%s = %d AND %s >= %d)", columnPartition, id, columnOffset, next))
+	}
+	last := make(map[int32]int64)
+	err := c.query(ctx, "look for rows behind the ranges recorded of "+c.table,
+		fmt.Sprintf("SELECT %s, max(%s) FROM %s WHERE %s GROUP BY %s", columnPartition, columnOffset, c.table, strings.Join(beyond, " OR "), columnPartition),
+		nil, func(scan func(...any) error) error {
+			var (
+				partition int32
+				offset    int64
+			)
+			if err := scan(&partition, &offset); err != nil {
+				return err
+			}
+			last[partition] = offset
+			return nil
+		})
+	return last, err
+}
+
 func keys[V any](m map[int32]V) []int32 { return slices.Sorted(maps.Keys(m)) }

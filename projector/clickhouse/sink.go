@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -206,14 +208,12 @@ func (s *Sink) client(plan projector.Plan) (*client, error) {
 // acknowledged by a buffer and break the tokens.
 func settled(more ch.Settings) ch.Settings {
 	s := ch.Settings{"async_insert": 0, "wait_end_of_query": 1}
-	for k, v := range more {
-		s[k] = v
-	}
+	maps.Copy(s, more)
 	return s
 }
 
-func (c *client) exec(ctx context.Context, doing, sql string, args ...any) error {
-	return classify(doing, c.conn.Exec(ctx, sql, args...))
+func (c *client) exec(ctx context.Context, doing, sql string) error {
+	return classify(doing, c.conn.Exec(ctx, sql))
 }
 
 // query runs a SELECT and calls row for each row.
@@ -233,13 +233,11 @@ func (c *client) query(ctx context.Context, doing, sql string, args []any, row f
 
 // insert inserts columns, all of one length, as one block.
 func (c *client) insert(ctx context.Context, doing, table string, columns []ch.ColumnNameAndType, values []any, settings ch.Settings) error {
-	names := ""
+	quoted := make([]string, len(columns))
 	for i, column := range columns {
-		if i > 0 {
-			names += ", "
-		}
-		names += quote(column.Name)
+		quoted[i] = quote(column.Name)
 	}
+	names := strings.Join(quoted, ", ")
 	ctx = ch.Context(ctx, ch.WithSettings(settled(settings)), ch.WithColumnNamesAndTypes(columns))
 	batch, err := c.conn.PrepareBatch(ctx, fmt.Sprintf("INSERT INTO %s (%s)", table, names))
 	if err != nil {

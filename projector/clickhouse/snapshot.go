@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func (s *snapshot) Read(ctx context.Context, partition int32, target []any, visi
 		offset int64
 		row    uint32
 	)
-	target = append(target[:len(target):len(target)], &offset, &row)
+	target = append(slices.Clip(target), &offset, &row)
 	for rows.Next() {
 		if err := rows.Scan(target...); err != nil {
 			return classify(doing, err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/projector"
@@ -43,6 +44,9 @@ func (s *store) Pace() projector.Pace {
 
 func (s *store) Close() {}
 
+// mostInDoubt is the longest range, in offsets, that is settled row by row: it is held in memory as a whole.
+const mostInDoubt = 2_000_000
+
 // Claim records a higher epoch for each partition, then reads what was begun last, and looks whether that is there in full.
 func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]projector.Position, error) {
 	ids := keys(begin)
@@ -73,6 +77,10 @@ func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]pro
 	if err != nil {
 		return nil, err
 	}
+	last, err := s.lastBeyond(ctx, ledger, begin)
+	if err != nil {
+		return nil, err
+	}
 	positions := make(map[int32]projector.Position, len(ids))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +94,18 @@ func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]pro
 			c.next = e.last.next
 			if counts[id] < e.rows {
 				c.next, c.doubt = e.last.first, e.last
-				s.log.Warn("range in doubt: writing it again", "topic", s.plan.Topic, "partition", id, "first", e.last.first, "next", e.last.next, "rows", e.rows, "stored", counts[id])
 			}
+		}
+		if beyond, some := last[id]; some {
+			// The ledger is older than the table, or was lost. What is there counts.
+			c.doubt = span{c.next, uint64(beyond) + 1}
+		}
+		if c.doubt != (span{}) {
+			if c.doubt.next-c.doubt.first > mostInDoubt {
+				return nil, projector.Fatal(fmt.Errorf("table %s holds rows of partition %d up to offset %d, the ledger knows of none behind %d", s.table, id, c.doubt.next-1, c.next),
+					"table and ledger are not of one time: restore both, or rebuild the projection")
+			}
+			s.log.Warn("range in doubt: it is compared with what is stored", "topic", s.plan.Topic, "partition", id, "first", c.doubt.first, "next", c.doubt.next)
 		}
 		s.claims[id] = c
 		positions[id] = projector.Position{Next: int64(c.next), Until: int64(c.doubt.next)}
@@ -215,29 +233,50 @@ func (s *store) checkOrdinals(rows projector.Rows) error {
 	return nil
 }
 
-// put stores the rows of a range that are not there yet.
+// put stores the rows of a range that are not there yet. The range of a first attempt is new; of any other it looks at
+// what is there, before and after.
 func (s *store) put(ctx context.Context, w *work) error {
-	rows, token := w.rows, w.token
-	if w.doubt {
-		there, err := s.stored(ctx, w.batch.Partition, w.span)
+	if !w.doubt {
+		return s.insertRows(ctx, w, w.rows, w.token)
+	}
+	for attempt := 0; ; attempt++ {
+		lacking, err := s.lacking(ctx, w)
 		if err != nil {
 			return err
 		}
-		var lacking []int
-		for i := range rows.Len() {
-			if !there[place{rows.Offset(i), rows.Ordinal(i)}] {
-				lacking = append(lacking, i)
-			}
+		s.log.Info("range compared with what is stored", "topic", s.plan.Topic, "partition", w.batch.Partition, "first", w.span.first, "next", w.span.next, "rows", w.rows.Len(), "lacking", lacking.Len())
+		switch {
+		case lacking.Len() == 0:
+			return nil
+		case attempt == 0 && lacking.Len() == w.rows.Len():
+			err = s.insertRows(ctx, w, lacking, w.token) // as the first time: whichever of the two arrives later has no effect
+		default:
+			// The token is remembered for rows that are there, or that somebody took away: what is lacking goes under one
+			// of its own.
+			err = s.insertRows(ctx, w, lacking, fmt.Sprintf("%s/rest/%s", w.token, uuid.NewString()))
 		}
-		if len(lacking) < rows.Len() {
-			if len(lacking) > 0 {
-				// The token may be remembered for the part that is there: what is lacking goes under one of its own.
-				token = fmt.Sprintf("%s/rest-%d-%d", token, len(lacking), rows.Offset(lacking[0]))
-			}
-			rows = rows.Pick(lacking)
+		if err != nil {
+			return err
 		}
-		s.log.Info("range settled by what is stored", "topic", s.plan.Topic, "partition", w.batch.Partition, "first", w.span.first, "next", w.span.next, "rows", w.rows.Len(), "lacking", len(lacking))
 	}
+}
+
+// lacking are the rows of a range that are not stored.
+func (s *store) lacking(ctx context.Context, w *work) (projector.Rows, error) {
+	there, err := s.stored(ctx, w.batch.Partition, w.span)
+	if err != nil {
+		return nil, err
+	}
+	var lacking []int
+	for i := range w.rows.Len() {
+		if !there[place{w.rows.Offset(i), w.rows.Ordinal(i)}] {
+			lacking = append(lacking, i)
+		}
+	}
+	return w.rows.Pick(lacking), nil
+}
+
+func (s *store) insertRows(ctx context.Context, w *work, rows projector.Rows, token string) error {
 	if rows.Len() == 0 {
 		return nil
 	}

@@ -269,7 +269,7 @@ func TestAnotherDeclaration_AsksForARebuild(t *testing.T) {
 }
 
 func countEntries(d *database) int64 {
-	if d.value("SELECT to_regclass('bank.entries') IS NOT NULL") != true {
+	if present, ok := d.value("SELECT to_regclass('bank.entries') IS NOT NULL").(bool); !ok || !present {
 		return -1
 	}
 	return d.value("SELECT count(*) FROM bank.entries").(int64)
@@ -356,7 +356,7 @@ func TestServerKilled_ProjectorGoesOn(t *testing.T) {
 	}
 	logtest.Eventually(t, func() error {
 		if n := countEntries(d); n != int64(log.Written()) {
-			return fmt.Errorf("%d rows of %d events; ready: %v", n, log.Written(), p.Ready())
+			return fmt.Errorf("%d rows of %d events; ready: %w", n, log.Written(), p.Ready())
 		}
 		return nil
 	})

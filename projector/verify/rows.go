@@ -112,8 +112,7 @@ func (f *feed) add(rec *kgo.Record, event any) {
 		err = f.keyed.Add(event)
 		f.mu.Unlock()
 	}
-	var poison *projector.EventError
-	if errors.As(err, &poison) {
+	if poison, ok := errors.AsType[*projector.EventError](err); ok {
 		f.findings.add(Finding{
 			Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Key: string(rec.Key), Projection: f.plan.Projection, Table: f.plan.Schema + "." + f.plan.Table,
 			Reason: "the projection cannot take it: " + poison.Err.Error(),

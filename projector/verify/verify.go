@@ -168,13 +168,17 @@ func (v *verification) kind(ctx context.Context, g *kindGroup, report *Report) e
 		views []*view
 		errs  []error
 	)
+	defer func() {
+		for _, view := range views {
+			view.snapshot.Close()
+		}
+	}()
 	for _, p := range g.projections {
 		view, err := v.look(ctx, p, events)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("projection %s could not be checked: %w", p.ProjectionName(), err))
 			continue
 		}
-		defer view.snapshot.Close()
 		views = append(views, view)
 	}
 	if events, err = v.bounds(ctx, topics.Events); err != nil {

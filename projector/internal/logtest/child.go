@@ -70,7 +70,7 @@ type Hits struct {
 func (w *World) Midst() (hits Hits) {
 	w.t.Helper()
 	for range 2 {
-		time.Sleep(60 * time.Millisecond) // what was on its way has arrived, and what was being done is done
+		<-time.After(60 * time.Millisecond) // what was on its way has arrived, and what was being done is done
 		hits = Hits{
 			Postgres: int(w.SQL(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'ledgerline projector'
 				AND state = 'idle in transaction' AND backend_xid IS NOT NULL`).(int64)),

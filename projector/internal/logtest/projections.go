@@ -136,6 +136,6 @@ func Eventually(t testing.TB, ok func() error) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond) // between two looks, not in place of one
+		<-time.After(20 * time.Millisecond) // between two looks, not in place of one
 	}
 }
