@@ -2,6 +2,7 @@ package bank
 
 import (
 	"math"
+	"strings"
 
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
@@ -48,6 +49,9 @@ func reject(code, format string, args ...any) decision {
 }
 
 func decideAccount(s account.State, c account.Command, m producer.Meta) decision {
+	if strings.ContainsRune(strings.Join(texts(c), ""), 0) {
+		return reject("text_invalid", "a text holds the character U+0000, which no database keeps")
+	}
 	switch c := c.(type) {
 	case *account.OpenAccount:
 		return open(s, c, m)
@@ -81,6 +85,25 @@ func decideAccount(s account.State, c account.Command, m producer.Meta) decision
 		return accept(&account.AccountClosed{Reason: c.Reason})
 	}
 	return reject("unknown_command", "accounts have no rule for %s", c.AvroName())
+}
+
+// texts are the texts of a command that its events repeat.
+func texts(c account.Command) []string {
+	switch c := c.(type) {
+	case *account.OpenAccount:
+		return []string{c.Owner}
+	case *account.DepositMoney:
+		return []string{c.Operation, c.Category, c.Counterparty}
+	case *account.WithdrawMoney:
+		return []string{c.Operation, c.Category, c.Counterparty}
+	case *account.FreezeAccount:
+		return []string{c.Reason}
+	case *account.UnfreezeAccount:
+		return []string{c.Reason}
+	case *account.CloseAccount:
+		return []string{c.Reason}
+	}
+	return nil
 }
 
 func open(s account.State, c *account.OpenAccount, m producer.Meta) decision {

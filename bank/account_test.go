@@ -38,6 +38,19 @@ func TestMoneyMoves(t *testing.T) {
 	producertest.Given(Account).When(&account.DepositMoney{AmountMinor: 5}).Rejected(t, "account_not_found")
 }
 
+// Postgres has no place for it: one such event would hold up a projection for ever.
+func TestTextWithNUL_Rejected(t *testing.T) {
+	const bad = "a\x00b"
+	producertest.Given(Account).When(&account.OpenAccount{Owner: bad, Currency: "EUR"}).Rejected(t, "text_invalid")
+	for _, c := range []account.Command{
+		&account.DepositMoney{AmountMinor: 1, Counterparty: bad}, &account.WithdrawMoney{AmountMinor: 1, Category: bad},
+		&account.DepositMoney{AmountMinor: 1, Operation: bad}, &account.FreezeAccount{Reason: bad}, &account.UnfreezeAccount{Reason: bad},
+		&account.CloseAccount{Reason: bad},
+	} {
+		producertest.Given(Account, opened).When(c).Rejected(t, "text_invalid")
+	}
+}
+
 func TestFreezeAndClose(t *testing.T) {
 	account1 := producertest.Given(Account, opened)
 	account1.When(&account.UnfreezeAccount{}).Rejected(t, "account_not_frozen")
