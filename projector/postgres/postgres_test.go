@@ -171,6 +171,19 @@ func TestP6_RowThatIsThereAlready_StopsAndMovesNothing(t *testing.T) {
 	}
 }
 
+func TestP6_OffsetsDeletedByHand_Stops(t *testing.T) {
+	d, b := fresh(t), balances(t)
+	store := d.claimed(b)
+	if err := write(t, store, b.Batch(0, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	d.value("DELETE FROM ledgerline.offsets")
+	var stop *projector.FatalError
+	if _, err := store.Claim(t.Context(), map[int32]int64{0: 0}); !errors.As(err, &stop) || !strings.Contains(err.Error(), "no position") {
+		t.Errorf("claiming says %v", err)
+	}
+}
+
 // Many writers that believe in the same position: one of them is right, the others change nothing, and none waits for
 // ever for another.
 func TestP6_ManyWritersOfTheSameRanges_EachOnce(t *testing.T) {

@@ -33,6 +33,9 @@ func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]pro
 	positions := make(map[int32]projector.Position, len(begin))
 	ids := slices.Sorted(maps.Keys(begin))
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if err := s.checkOffsets(ctx, tx); err != nil {
+			return err
+		}
 		for _, id := range ids {
 			if _, err := tx.Exec(ctx, "INSERT INTO ledgerline.offsets VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
 				s.plan.Projection, s.plan.Generation, s.plan.Topic, s.plan.TopicID, id, begin[id]); err != nil {
@@ -60,6 +63,18 @@ func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]pro
 		return err
 	})
 	return positions, classify("read offsets of "+s.plan.Projection, err)
+}
+
+// checkOffsets refuses a table with rows and no positions at all: to begin anew would fold every event a second time.
+func (s *store) checkOffsets(ctx context.Context, tx pgx.Tx) error {
+	var positions, rows bool
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM ledgerline.offsets WHERE projection = $1 AND generation = $2), EXISTS (SELECT FROM "+physicalName(s.plan)+")",
+		s.plan.Projection, s.plan.Generation).Scan(&positions, &rows)
+	if err == nil && rows && !positions {
+		return projector.Fatal(fmt.Errorf("table %s holds rows, and ledgerline.offsets no position of projection %s", physicalName(s.plan), s.plan.Projection),
+			"restore both as of one time, or rebuild the projection")
+	}
+	return err
 }
 
 // Write stores the batches and moves their positions in one transaction.
