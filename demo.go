@@ -53,6 +53,9 @@ the producer and the projectors. The first start loads a sample. Ctrl-C ends it;
 		}}
 		defer func() { err = errors.Join(err, d.cleanUp()) }()
 		report, err := d.run(cmd.Context())
+		if !once && cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // Ctrl-C while it started: what that cut short is no failure
+		}
 		if err != nil || !once {
 			return err
 		}
@@ -249,6 +252,9 @@ func (d *demo) awaitReady(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
+			}
 			return fmt.Errorf("not ready after %v: %w", readyTimeout, err)
 		case <-time.After(20 * time.Millisecond):
 		}

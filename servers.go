@@ -64,6 +64,15 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 			return kafka.Start(ctx, kafka.Config{Dir: dir, Listen: address, Log: log})
 		}, func(e embeddedServer) (string, any) { return "kafka.brokers", []string{e.Addr()} }},
 	}
+	// First of all: nothing is to be started, and stopped again, for a port that is taken.
+	for _, p := range parts {
+		if d.app.values.Given(p.given) {
+			continue
+		}
+		if err := free(ctx, d.listenAddress(p.listen), strings.ReplaceAll(p.listen, ".", "-")); err != nil {
+			return nil, err
+		}
+	}
 	started := make([]embeddedServer, len(parts))
 	var group errgroup.Group
 	for i, p := range parts {
@@ -71,9 +80,6 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 			continue // a real one
 		}
 		address := d.listenAddress(p.listen)
-		if err := free(ctx, address, strings.ReplaceAll(p.listen, ".", "-")); err != nil {
-			return nil, err
-		}
 		dir := filepath.Join(d.dir, p.name)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
