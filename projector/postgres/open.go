@@ -60,6 +60,9 @@ func (s *Sink) Open(ctx context.Context, plan projector.Plan) (projector.Store, 
 
 func (s *Sink) build(ctx context.Context, pool *pgxpool.Pool, plan projector.Plan) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, notFrozen); err != nil {
+			return classify("begin", err)
+		}
 		// One at a time: CREATE … IF NOT EXISTS alone fails when two run at once.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(lockKey)); err != nil {
 			return classify("wait for others who make tables", err)

@@ -27,12 +27,19 @@ func (s *store) Pace() projector.Pace { return s.sink.pace() }
 
 func (s *store) Close() {}
 
+// notFrozen stands in every transaction that takes locks: a member that stands still inside would keep the others waiting
+// for as long as its connection lasts.
+const notFrozen = "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+
 // Claim reads the positions, and makes those that are missing. There is no owner to record: the guard of each
 // transaction refuses whoever does not know the position.
 func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]projector.Position, error) {
 	positions := make(map[int32]projector.Position, len(begin))
 	ids := slices.Sorted(maps.Keys(begin))
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, notFrozen); err != nil {
+			return err
+		}
 		if err := s.checkOffsets(ctx, tx); err != nil {
 			return err
 		}
@@ -102,9 +109,7 @@ func (s *store) guard(ctx context.Context, tx pgx.Tx, batches []*projector.Batch
 	for _, b := range ordered {
 		updates.Queue(update, b.Next, s.plan.Projection, s.plan.Generation, s.plan.Topic, b.Partition, b.First, s.plan.TopicID)
 	}
-	// A member that stands still in here would keep its successor waiting for these rows for as long as its connection
-	// lasts.
-	updates.Queue("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+	updates.Queue(notFrozen)
 	results := tx.SendBatch(ctx, &updates)
 	var missed []string
 	for _, b := range ordered {
