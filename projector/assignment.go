@@ -15,6 +15,7 @@ import (
 
 // assigned is called with the partitions that are new to this member, before adjust.
 func (m *member) assigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+	<-m.made
 	if len(added[m.plan.Topic]) == 0 {
 		m.health.fine("group") // a member without partitions stands by: it is as ready as can be
 	}
@@ -23,6 +24,7 @@ func (m *member) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 // adjust gives the offsets to consume from: what the store says, whatever the group says. While it waits the client goes
 // on with its heartbeats; ctx ends when the partitions are taken away again.
 func (m *member) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	<-m.made
 	ids := slices.Sorted(maps.Keys(offsets[m.plan.Topic]))
 	m.drop(ids)
 	if err := m.awaitLanding(ctx, ids); err != nil {
@@ -46,6 +48,7 @@ func (m *member) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Of
 // revoked drops what is queued of partitions that are no longer ours. Nothing is flushed: the store holds the positions,
 // so the next owner reads it again, and a store that hangs cannot hold up the rebalance.
 func (m *member) revoked(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	<-m.made
 	ids := lost[m.plan.Topic]
 	if len(ids) == 0 {
 		return

@@ -29,6 +29,7 @@ type member struct {
 	pace    Pace
 	metrics *metrics
 	shape   shape
+	made    chan struct{} // closed when client and admin are set: the group's callbacks may come before
 	client  *kgo.Client
 	admin   *kadm.Client
 
@@ -102,6 +103,7 @@ func newMember(p *Projector, plan Plan, store Store, m *metrics) *member {
 		broken:    make(chan error, 1),
 		parts:     make(map[int32]*partition),
 		inFlight:  make(map[*partition]bool),
+		made:      make(chan struct{}),
 		landed:    make(chan struct{}),
 		work:      make(signal, 1),
 		room:      make(signal, 1),
@@ -121,6 +123,7 @@ func (m *member) run(ctx context.Context) error {
 		return fmt.Errorf("kafka client: %w", err)
 	}
 	m.client, m.admin = client, kadm.NewClient(client)
+	close(m.made)
 	defer context.AfterFunc(ctx, func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -148,7 +151,8 @@ func (m *member) run(ctx context.Context) error {
 }
 
 func (m *member) options() []kgo.Opt {
-	opts := append(slices.Clone(m.cfg.Client),
+	opts := append([]kgo.Opt{kgo.FetchMaxBytes(16 << 20)}, m.cfg.Client...) // of each broker, beside Config.MaxBuffered
+	opts = append(opts,
 		kgo.ConsumerGroup(m.group()),
 		kgo.ConsumeTopics(m.plan.Topic),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()), // a rebalance costs those partitions only that move
