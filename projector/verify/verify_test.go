@@ -68,8 +68,8 @@ func caughtUp(t *testing.T, w *logtest.World) (report verify.Report) {
 			return err
 		}
 		// A commit is answered before its markers are in all partitions: the last events may not be readable yet.
-		if events := report.Logs[0].Events; events < int64(w.Written()) {
-			return fmt.Errorf("%d of %d events are in the log", events, w.Written())
+		if events := report.Logs[0].Events; events < int64(w.Records()) {
+			return fmt.Errorf("%d of %d events are in the log", events, w.Records())
 		}
 		for _, p := range report.Projections {
 			if p.Behind > 0 || len(p.Unfinished) > 0 {

@@ -31,6 +31,7 @@ type Log struct {
 	random   *rand.Rand
 	accounts []*Account
 	written  int
+	beside   int
 	clock    time.Time
 }
 
@@ -85,6 +86,9 @@ func must(t testing.TB, err error) {
 
 // Written is how many events were written.
 func (l *Log) Written() int { return l.written }
+
+// Records is how many events are in the log: those that were written, and what Commit and Plain put beside them.
+func (l *Log) Records() int { return l.written + l.beside }
 
 // Accounts are the accounts as their last events left them.
 func (l *Log) Accounts() []*Account { return l.accounts }
@@ -258,12 +262,14 @@ func (l *Log) Deposit(a *Account) *kgo.Record {
 // Commit writes records in one transaction.
 func (l *Log) Commit(records ...*kgo.Record) {
 	l.t.Helper()
+	l.beside += len(records)
 	must(l.t, l.commit(l.t.Context(), records, kgo.TryCommit))
 }
 
 // Plain writes records without a transaction: past the producer.
 func (l *Log) Plain(records ...*kgo.Record) {
 	l.t.Helper()
+	l.beside += len(records)
 	must(l.t, l.plain.ProduceSync(l.t.Context(), records...).FirstErr())
 }
 
