@@ -24,7 +24,11 @@ func (m *member) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 // adjust gives the offsets to consume from: what the store says, whatever the group says. While it waits the client goes
 // on with its heartbeats; ctx ends when the partitions are taken away again.
 func (m *member) adjust(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	<-m.made
+	select {
+	case <-m.made:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	ids := slices.Sorted(maps.Keys(offsets[m.plan.Topic]))
 	m.drop(ids)
 	if err := m.awaitLanding(ctx, ids); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,9 +28,9 @@ type member struct {
 	pace    Pace
 	metrics *metrics
 	shape   shape
-	made    chan struct{} // closed when client and admin are set: the group's callbacks may come before
 	client  *kgo.Client
 	admin   *kadm.Client
+	made    chan struct{} // closed when client and admin are set: the client joins its group before NewClient returns
 
 	broken chan error // what a callback cannot return
 
@@ -103,8 +102,8 @@ func newMember(p *Projector, plan Plan, store Store, m *metrics) *member {
 		broken:    make(chan error, 1),
 		parts:     make(map[int32]*partition),
 		inFlight:  make(map[*partition]bool),
-		made:      make(chan struct{}),
 		landed:    make(chan struct{}),
+		made:      make(chan struct{}),
 		work:      make(signal, 1),
 		room:      make(signal, 1),
 		commit:    make(signal, 1),
