@@ -63,7 +63,7 @@ func TestP6P7_ProjectorKilledMidBatch_NothingLostNothingDoubled(t *testing.T) {
 	stop := w.Load(3000, 300)
 	var kills, postgres, clickhouse int
 	child := w.StartChild(t, nil)
-	for deadline := time.Now().Add(3 * time.Minute); (postgres < leastHits || clickhouse < leastHits) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(8 * time.Minute); (postgres < leastHits || clickhouse < leastHits) && time.Now().Before(deadline); {
 		<-time.After(time.Duration(5+rand.IntN(200)) * time.Millisecond) // anywhere in its work
 		hits := child.Freeze()
 		if hits.Postgres > 0 && postgres < leastHits || hits.ClickHouse > 0 && clickhouse < leastHits {
@@ -93,7 +93,7 @@ func TestP13_BrokerKilled_ProjectorsGoOn(t *testing.T) {
 	kafka := kit.Kafka(t)
 	child := w.StartChild(t, nil)
 	kills := 0
-	for deadline := time.Now().Add(3 * time.Minute); kills < leastHits && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(8 * time.Minute); kills < leastHits && time.Now().Before(deadline); {
 		stop := w.Load(4000, 300)
 		<-time.After(time.Duration(500+rand.IntN(500)) * time.Millisecond)
 		stop() // the writer would not know what became of its transaction
@@ -206,7 +206,7 @@ func TestP6P7_ZombieWakesUp_IsRefused(t *testing.T) {
 	zombies := Hits{}
 	a, b := w.StartChild(t, nil), w.StartChild(t, nil)
 	stop := w.Load(2500, 200)
-	for deadline := time.Now().Add(3 * time.Minute); (zombies.Postgres < leastHits || zombies.ClickHouse < leastHits) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(8 * time.Minute); (zombies.Postgres < leastHits || zombies.ClickHouse < leastHits) && time.Now().Before(deadline); {
 		<-time.After(time.Duration(100+rand.IntN(300)) * time.Millisecond)
 		b.Freeze() // one stands still so that what is open is the other's
 		hits := a.Freeze()

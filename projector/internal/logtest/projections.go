@@ -127,7 +127,7 @@ func Run(t testing.TB, p *projector.Projector) (stop func()) {
 // Eventually waits until ok gives no error, for at most a minute and a half.
 func Eventually(t testing.TB, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		err := ok()
 		if err == nil {
