@@ -38,7 +38,7 @@ var (
 	topicSettings = []cli.Setting{
 		{Key: "kafka.partitions", Default: 12, Help: "partitions of topics that are created"},
 		{Key: "kafka.replication", Default: 3, Help: "replicas of topics that are created; at most as many as brokers"},
-		{Key: "kafka.min-insync", Default: 2, Help: "replicas that must have a record before it counts; at most --kafka-replication"},
+		{Key: "kafka.min-insync", Default: 0, Help: "replicas that must have a record before it counts, at most --kafka-replication; 0: 2, or 1 of 1"},
 	}
 	producerSettings = []cli.Setting{
 		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised"},
@@ -170,6 +170,9 @@ func (a *App) producer(def producer.Definition, metrics prometheus.Registerer) (
 	registry, err := a.registry()
 	if err != nil {
 		return nil, err
+	}
+	if most := a.values.Int("kafka.replication"); a.values.Int("kafka.min-insync") > most {
+		return nil, cli.Usage(fmt.Errorf("--kafka-min-insync is %d: give at most --kafka-replication, which is %d", a.values.Int("kafka.min-insync"), most))
 	}
 	return producer.New(producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),

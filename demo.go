@@ -87,7 +87,7 @@ type demo struct {
 	told func(key string) bool // whether the caller set it
 
 	dir       string
-	temporary string // folder to remove at the end
+	temporary *process.Folder // nil: the folder stays
 	lock      *os.File
 	servers   *servers
 	admin     *admin
@@ -171,11 +171,11 @@ func (d *demo) cause(ctx context.Context, err error) error {
 func (d *demo) prepare(ctx context.Context) error {
 	d.dir = d.app.values.String("data-dir")
 	if d.once && !d.told("data-dir") {
-		dir, err := os.MkdirTemp("", "ledgerline-demo-")
+		folder, err := process.TempFolder(ctx, "ledgerline-demo-*")
 		if err != nil {
 			return err
 		}
-		d.dir, d.temporary = dir, dir
+		d.dir, d.temporary = folder.Path, folder
 	}
 	dir, err := filepath.Abs(d.dir)
 	if err != nil {
@@ -413,8 +413,10 @@ func (d *demo) cleanUp() error {
 	if d.lock != nil {
 		errs = append(errs, d.lock.Close())
 	}
-	if d.temporary != "" {
-		errs = append(errs, os.RemoveAll(d.temporary))
+	if d.temporary != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		errs = append(errs, d.temporary.Remove(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -434,11 +434,8 @@ func TestDangerousTopic_Refused(t *testing.T) {
 func TestTooFewBrokers_NamesTheFlag(t *testing.T) {
 	s := newSystem(t)
 	s.change = func(c *producer.Config) { c.Replication, c.MinInsync = 3, 2 }
-	p := s.launch()
-	s.await("the reason", func() error {
-		if err := p.Ready(); err != nil && strings.Contains(err.Error(), "--kafka-replication") {
-			return nil
-		}
-		return p.Ready()
-	})
+	err := <-s.launch().done
+	if !errors.Is(err, producer.ErrTopic) || !strings.Contains(err.Error(), "--kafka-replication") {
+		t.Errorf("got %v, wanted ErrTopic naming --kafka-replication", err)
+	}
 }

@@ -110,14 +110,14 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) erro
 		for k, v := range s.Configs {
 			configs[k] = new(v)
 		}
-		resp, err := adm.CreateTopics(ctx, s.Partitions, s.Replication, configs, s.Name)
+		r, err := createTopic(ctx, adm, s, configs)
 		if err != nil {
 			return fmt.Errorf("create topic %s: %w", s.Name, err)
 		}
-		switch r := resp[s.Name]; {
+		switch {
 		case r.Err == nil, errors.Is(r.Err, kerr.TopicAlreadyExists):
 		case errors.Is(r.Err, kerr.InvalidReplicationFactor):
-			return fmt.Errorf("create topic %s: %w: replication %d needs as many brokers: start more, or set --kafka-replication (and --kafka-min-insync)", s.Name, r.Err, s.Replication)
+			return fmt.Errorf("%w: create topic %s: %w: replication %d needs as many brokers: start more, or set --kafka-replication (and --kafka-min-insync)", ErrTopic, s.Name, r.Err, s.Replication)
 		case errors.Is(r.Err, kerr.TopicAuthorizationFailed), errors.Is(r.Err, kerr.ClusterAuthorizationFailed):
 			// Creating may be somebody else's task: what counts is whether the topic is there, see below.
 		default:
@@ -125,6 +125,27 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) erro
 		}
 	}
 	return checkTopics(ctx, adm, specs)
+}
+
+// brokersTimeout is how long brokers of a cluster that is just starting have to join it.
+const brokersTimeout = 15 * time.Second
+
+// createTopic asks again while there are too few brokers.
+func createTopic(ctx context.Context, adm *kadm.Client, s TopicSpec, configs map[string]*string) (kadm.CreateTopicResponse, error) {
+	deadline := time.After(brokersTimeout)
+	for {
+		resp, err := adm.CreateTopics(ctx, s.Partitions, s.Replication, configs, s.Name)
+		if err != nil || !errors.Is(resp[s.Name].Err, kerr.InvalidReplicationFactor) {
+			return resp[s.Name], err
+		}
+		select {
+		case <-ctx.Done():
+			return resp[s.Name], ctx.Err()
+		case <-deadline:
+			return resp[s.Name], nil
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
 }
 
 func checkTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {

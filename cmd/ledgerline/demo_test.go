@@ -74,6 +74,15 @@ func TestDemoOnce_LoadsProjectsVerifiesAndLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestDemoOnce_KilledLeavesNothing(t *testing.T) {
+	p := newProgram(t)
+	d := p.begin("demo", "--once")
+	d.says("postgres ")
+	d.signal(syscall.SIGKILL)
+	d.ends(-1)
+	p.gone("killed")
+}
+
 // The life of a demo: what it says and serves, what commands answer, what verify sees, and that all of it is there again
 // after a restart.
 func TestDemo_FromStartToSecondStart(t *testing.T) {
@@ -173,7 +182,7 @@ func noReply(t *testing.T, s *stand) {
 		t.Fatal(err)
 	}
 	admin := fmt.Sprintf("127.0.0.1:%d", port)
-	role := append([]string{"producer", "--topic-prefix", "alone.", "--kafka-replication", "1", "--kafka-min-insync", "1", "--admin-listen", admin}, s.client()...)
+	role := append([]string{"producer", "--topic-prefix", "alone.", "--kafka-replication", "1", "--admin-listen", admin}, s.client()...)
 	ready := func() {
 		t.Helper()
 		s.await(func() error {
