@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/ledgerline-es/ledgerline"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
@@ -21,6 +22,8 @@ type importer struct {
 	source   string
 	bad      func(header []string, row badRow) error // takes what can't be used
 	progress func()                                  // a row is answered
+	silence  time.Duration                           // after which, and each time again …
+	silent   func(since time.Duration)               // … it is told that no reply comes
 
 	accounts map[string]*importedAccount
 	report   ImportReport
@@ -60,6 +63,19 @@ type RejectedRow struct {
 	Code          string `json:"code"`
 }
 
+// silence is how long an import waits for a reply before it says that none comes: longer than a producer takes over from one
+// that was killed.
+const silence = 15 * time.Second
+
+func newImporter(app *ledgerline.App, client *producer.Client, currency, source string) *importer {
+	return &importer{
+		client: client, currency: currency, source: source, silence: silence,
+		silent: func(since time.Duration) {
+			app.Log().Warn("no reply comes: does a producer run? What was published waits for one", "for", since, "start_one", app.Domain.Name+" producer")
+		},
+	}
+}
+
 // inFlight bounds the commands whose replies are awaited.
 const inFlight = 20_000
 
@@ -92,6 +108,7 @@ func (im *importer) run(ctx context.Context, file io.Reader) (ImportReport, erro
 // settle takes the replies in the order in which the commands were sent.
 func (im *importer) settle(ctx context.Context) error {
 	for s := range im.waiting {
+		im.listen(ctx, s.pending)
 		r, err := s.pending.Wait(ctx)
 		if err != nil {
 			return fmt.Errorf("line %d, account %s: %w", s.line, s.account, err)
@@ -114,6 +131,28 @@ func (im *importer) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// listen returns when there is a reply, or none will come; as long as there is none, it says so.
+func (im *importer) listen(ctx context.Context, p *producer.Pending) {
+	select {
+	case <-p.Done(): // nearly always: that needs no clock
+		return
+	default:
+	}
+	began := time.Now()
+	tick := time.NewTicker(im.silence)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			im.silent(time.Since(began).Round(time.Second))
+		}
+	}
 }
 
 func (im *importer) send(ctx context.Context, file io.Reader) error {

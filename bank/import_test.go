@@ -319,6 +319,38 @@ func TestImport_TheSampleTwice(t *testing.T) {
 
 func rate(r ImportReport) string { return strconv.FormatFloat(float64(r.Rows)/r.Seconds, 'f', 0, 64) }
 
+// An import that nobody answers says so, and goes on when somebody does.
+func TestImport_SaysThatNobodyAnswers(t *testing.T) {
+	p := newPlatform(t)
+	p.produce()() // there are topics now, and no producer
+	client := producer.NewClient(producer.ClientConfig{Brokers: p.broker.Brokers(), Registry: p.schemas, Logger: slog.New(slog.DiscardHandler)}, Account)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	go func() { _ = client.Run(ctx) }()
+	told := make(chan time.Duration, 1000)
+	im := newImporter(&ledgerline.App{}, client, "EUR", "test")
+	im.progress, im.silence = func() {}, 20*time.Millisecond
+	im.silent = func(since time.Duration) { told <- since }
+	answered := make(chan error, 1)
+	var report ImportReport
+	go func() {
+		var err error
+		report, err = im.run(ctx, strings.NewReader(importHeader+"a,t1,2025-01-01,credit,5,5,,,\n"))
+		answered <- err
+	}()
+	for range 2 { // it says so again and again
+		select {
+		case <-told:
+		case err := <-answered:
+			t.Fatalf("it ended with %v, and nobody answered", err)
+		}
+	}
+	p.produce()
+	if err := <-answered; err != nil || report.Accepted != 1 {
+		t.Errorf("got %+v, %v", report, err)
+	}
+}
+
 func TestImport_UsageErrors(t *testing.T) {
 	p := newPlatform(t)
 	good := p.file("good.csv", importHeader)

@@ -74,7 +74,8 @@ Exit codes: 0 every row was answered (refused ones included), 2 with bad rows or
 		progress := app.Progress("importing", "rows", total)
 		var report ImportReport
 		err = app.Client(cmd.Context(), account.Kind.Name, func(ctx context.Context, client *producer.Client) error {
-			im := &importer{client: client, currency: currency, source: source, bad: bad.add, progress: func() { progress.Add(1) }}
+			im := newImporter(app, client, currency, source)
+			im.bad, im.progress = bad.add, func() { progress.Add(1) }
 			var err error
 			report, err = im.run(ctx, file)
 			return err

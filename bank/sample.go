@@ -33,11 +33,10 @@ func loadSample(ctx context.Context, app *ledgerline.App) (ledgerline.SampleRepo
 	defer file.Close()
 	var report ImportReport
 	err := app.Client(ctx, account.Kind.Name, func(ctx context.Context, client *producer.Client) error {
-		im := &importer{
-			client: client, currency: sampleCurrency, source: sampleSource, progress: func() { progress.Add(1) },
-			bad: func(_ []string, row badRow) error {
-				return fmt.Errorf("the sample's line %d is bad: %s", row.line, row.reason)
-			},
+		im := newImporter(app, client, sampleCurrency, sampleSource)
+		im.progress = func() { progress.Add(1) }
+		im.bad = func(_ []string, row badRow) error {
+			return fmt.Errorf("the sample's line %d is bad: %s", row.line, row.reason)
 		}
 		var err error
 		report, err = im.run(ctx, file)
