@@ -267,7 +267,7 @@ func TestMembersComeAndGo_NothingLostNothingDoubled(t *testing.T) {
 	log, store := fakeLog(t, 26), newMemory()
 	ctx, cancel := context.WithCancel(t.Context())
 	written := make(chan error, 1)
-	go func() { written <- log.WriteUntil(ctx, 4000, 100) }()
+	go func() { written <- log.WriteUntil(ctx, 4000, 100, nil) }()
 	first := projector.New(log.Config(), entries("entries"), store)
 	stopFirst := logtest.Run(t, first)
 	var last *projector.Projector

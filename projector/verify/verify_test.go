@@ -84,10 +84,7 @@ func caughtUp(t *testing.T, w *logtest.World) (report verify.Report) {
 func TestP9_WhileEverythingRuns_WhatIsRightIsEqual(t *testing.T) {
 	w := logtest.NewWorld(t, 4, 1)
 	run(t, w)
-	ctx, stop := context.WithCancel(t.Context())
-	written := make(chan error, 1)
-	go func() { written <- w.WriteUntil(ctx, 3000, 300) }()
-
+	stop := w.Load(3000, 300)
 	cfg, projections := config(w)
 	looks := 0
 	for begun := time.Now(); time.Since(begun) < 8*time.Second; {
@@ -104,9 +101,6 @@ func TestP9_WhileEverythingRuns_WhatIsRightIsEqual(t *testing.T) {
 		looks++
 	}
 	stop()
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
 	report := caughtUp(t, w)
 	if !report.Equal || report.Found != 0 {
 		t.Errorf("not equal: %s", asJSON(t, report))

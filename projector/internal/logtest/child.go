@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
@@ -109,11 +111,25 @@ func (b *buffer) tail() string {
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
 }
 
-// Load writes events in the background, about rate a second, until the returned function is called.
+// maxBehind is how many records projections may be behind before Load waits for them. On a machine that is busy elsewhere
+// it would else pile up what no test has the time to see the end of.
+const maxBehind = 20_000
+
+// Load writes events in the background, about rate a second and not far ahead of the projections, until the returned function
+// is called.
 func (w *World) Load(rate, accounts int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- w.WriteUntil(ctx, rate, accounts) }()
+	admin := kadm.NewClient(w.plain)
+	started := w.Written()
+	tooFarBehind := func(ctx context.Context) bool {
+		behind, err := w.behind(ctx, admin)
+		if err != nil { // the broker may be down, and groups begin without offsets
+			behind = int64(w.Written() - started)
+		}
+		return behind > maxBehind
+	}
+	go func() { done <- w.WriteUntil(ctx, rate, accounts, tooFarBehind) }()
 	ended := false
 	stop = func() {
 		if ended {
@@ -127,4 +143,25 @@ func (w *World) Load(rate, accounts int) (stop func()) {
 	}
 	w.t.Cleanup(stop)
 	return stop
+}
+
+// behind is how many records the slowest projection has yet to store, by the offsets in its group.
+func (w *World) behind(ctx context.Context, admin *kadm.Client) (most int64, err error) {
+	projections, _ := w.Projections()
+	for _, p := range projections {
+		group := w.Log.Prefix + p.ProjectionName()
+		lags, err := admin.Lag(ctx, group)
+		if err != nil {
+			return 0, err
+		}
+		lag := lags[group]
+		if err := lag.Error(); err != nil {
+			return 0, err
+		}
+		if len(lag.Lag[w.Topics.Events]) == 0 {
+			return 0, fmt.Errorf("group %s has no offsets", group)
+		}
+		most = max(most, lag.Lag.Total())
+	}
+	return most, nil
 }

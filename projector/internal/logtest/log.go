@@ -100,26 +100,36 @@ func (l *Log) Write(n, accounts int) {
 	must(l.t, l.write(l.t.Context(), n, accounts))
 }
 
-// WriteUntil writes events at about rate a second until ctx ends; its error is the writer's.
-func (l *Log) WriteUntil(ctx context.Context, rate, accounts int) error {
-	begun := time.Now()
-	for done := 0; ctx.Err() == nil; {
-		due := int(time.Since(begun).Seconds()*float64(rate)) - done
-		if due < 1 {
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Millisecond):
+// WriteUntil writes events at about rate a second until ctx ends, and pauses while wait, asked a few times a second, says so
+// (nil: never). Its error is the writer's.
+func (l *Log) WriteUntil(ctx context.Context, rate, accounts int, wait func(context.Context) bool) error {
+	const step = 250 * time.Millisecond
+	ticks := time.NewTicker(5 * time.Millisecond)
+	defer ticks.Stop()
+	last, asked := time.Now(), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
+		}
+		if wait != nil && time.Since(asked) > step {
+			if wait(ctx) {
+				last = time.Now() // what was not written in a pause is not made up for
+				continue
 			}
+			asked = time.Now()
+		}
+		due := int(min(time.Since(last), step).Seconds() * float64(rate))
+		if due < 1 {
 			continue
 		}
-		before := l.written
+		last = time.Now()
 		// A transaction is never left half way: the next writer would have to wait for its timeout.
-		if err := l.write(context.WithoutCancel(ctx), min(due, 2000), accounts); err != nil {
+		if err := l.write(context.WithoutCancel(ctx), due, accounts); err != nil {
 			return err
 		}
-		done += l.written - before
 	}
-	return nil
 }
 
 func (l *Log) write(ctx context.Context, n, accounts int) error {
