@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 MODULE := github.com/ledgerline-es/ledgerline
-TOOL = "$$(go -C internal/tools tool -n $(1))"
+TOOL = "$$(go -C $(CURDIR)/internal/tools tool -n $(1))"
 
 # The tests' settings: make test RACE= goes without the race detector (and gcc), PKG=./producer/... tests one part.
 RACE ?= -race
@@ -56,14 +56,17 @@ gcc:
 .PHONY: lint
 lint: ## golangci-lint, pinned in internal/tools; its first build takes minutes
 	@$(call TOOL,golangci-lint) run
+	@cd examples/orders && $(call TOOL,golangci-lint) run --config ../../.golangci.yml
 
 .PHONY: generate
-generate: ## write the Go code of the Avro schemas
-	@go generate ./...
+generate: ## write what is made of other files: the Go code of Avro schemas, the template of new domains
+	@go generate ./schemas/... ./internal/generate/...
+	@go -C examples/orders generate
+	@go generate ./internal/scaffold/...
 
 .PHONY: generated
 generated:
-	@go test -count=1 -run 'TestGenerated' ./internal/generate/...
+	@go test -count=1 -run 'TestGenerated' ./internal/generate ./internal/scaffold
 
 .PHONY: deps
 deps: ## fetch modules and the real servers (Kafka, Apicurio, PostgreSQL, ClickHouse) into the user's cache

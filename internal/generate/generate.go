@@ -10,8 +10,11 @@ import (
 	"bytes"
 	"fmt"
 	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -79,14 +82,48 @@ func Check(dir string) error {
 		old, err := os.ReadFile(f.Path)
 		switch {
 		case os.IsNotExist(err):
-			return fmt.Errorf("%s is missing: run make generate", f.Path)
+			return fmt.Errorf("%s is missing: run go generate", f.Path)
 		case err != nil:
 			return fmt.Errorf("read generated code: %w", err)
 		case !bytes.Equal(old, f.Content):
-			return fmt.Errorf("%s is stale: its schemas changed, or it was edited by hand: run make generate (first difference in line %d)", f.Path, firstDifference(old, f.Content))
+			return fmt.Errorf("%s is stale: its schemas changed, or it was edited by hand: run go generate (first difference in line %d)", f.Path, firstDifference(old, f.Content))
 		}
 	}
 	return nil
+}
+
+// Folders are the folders of schemas in and below dir, in order of their names: those that Generate takes. What begins with a dot
+// or an underscore and what is called testdata or vendor is passed over. An error says that there are none.
+func Folders(dir string) ([]string, error) {
+	found := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if path != dir && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(name) != ".avsc" {
+			return nil
+		}
+		folder := filepath.Dir(path)
+		if base := filepath.Base(folder); base == "commands" || base == "events" {
+			folder = filepath.Dir(folder)
+		}
+		found[folder] = true
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for schemas: %w", err)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("there are no .avsc files in or below %s", dir)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 func firstDifference(a, b []byte) int {

@@ -6,6 +6,7 @@ import (
 	"go/format"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,23 @@ func TestGeneratedCodeIsUpToDate(t *testing.T) {
 		if err := generate.Check(dir); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestFolders_FindsKindsAndPlainRecords(t *testing.T) {
+	have, err := generate.Folders("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"../../examples/orders/schemas/order", "../../internal/generate/everything", "../../schemas/account", "../../schemas/ledgerline"}
+	if !slices.Equal(have, want) {
+		t.Errorf("found %v, wanted %v", have, want)
+	}
+	if at, err := generate.Folders("../../schemas/account/commands"); err != nil || len(at) != 1 || at[0] != "../../schemas/account" {
+		t.Errorf("in a kind's folder of commands it finds %v, %v", at, err)
+	}
+	if _, err := generate.Folders(t.TempDir()); err == nil || !strings.Contains(err.Error(), "there are no .avsc files in or below") {
+		t.Errorf("in an empty folder it says %v", err)
 	}
 }
 

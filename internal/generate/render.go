@@ -35,7 +35,7 @@ func (w *writer) comment(text string) {
 
 func render(pkg string, m *model) ([]byte, error) {
 	w := &writer{}
-	w.line("// Code generated from this folder's .avsc files by internal/generate; DO NOT EDIT.")
+	w.line("// Code generated from this folder's .avsc files by ledgerline generate; DO NOT EDIT.")
 	w.line("")
 	if m.isKind {
 		w.comment(fmt.Sprintf("Package %s holds the records of the aggregate kind %q: the commands it takes, the events that are its history, and its state.", pkg, pkg))

@@ -1,4 +1,4 @@
-// Code generated from this folder's .avsc files by internal/generate; DO NOT EDIT.
+// Code generated from this folder's .avsc files by ledgerline generate; DO NOT EDIT.
 
 // Package ledgerline holds the records of namespace ledgerline.
 package ledgerline

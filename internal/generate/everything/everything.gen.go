@@ -1,4 +1,4 @@
-// Code generated from this folder's .avsc files by internal/generate; DO NOT EDIT.
+// Code generated from this folder's .avsc files by ledgerline generate; DO NOT EDIT.
 
 // Package everything holds the records of the aggregate kind "everything": the commands it takes, the events that
 // are its history, and its state.
