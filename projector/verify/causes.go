@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -31,8 +32,8 @@ func (v *verification) causes(ctx context.Context, topics schemas.Topics) (*caus
 	c := &causes{seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}), whole: true}
 	var mu sync.Mutex
 	for _, topic := range []string{topics.Commands, topics.Internal} {
-		b, err := v.bounds(ctx, topic)
-		if errors.Is(err, errNoTopic) {
+		b, err := logread.Look(ctx, v.admin, topic)
+		if errors.Is(err, logread.ErrNoTopic) {
 			continue
 		}
 		if err != nil {
@@ -41,20 +42,20 @@ func (v *verification) causes(ctx context.Context, topics schemas.Topics) (*caus
 		c.kept = true
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(v.Parallel)
-		for partition := range b.partitions {
+		for partition := range b.Partitions {
 			group.Go(func() error {
 				first := true
-				err := v.readPartition(ctx, b, partition, func(rec *kgo.Record) error {
+				err := v.reader.Partition(ctx, b, partition, func(rec *kgo.Record) error {
 					mu.Lock()
 					defer mu.Unlock()
-					if first && b.starts[partition] > 0 {
+					if first && b.Starts[partition] > 0 {
 						c.purged(rec.Timestamp)
 					}
 					first = false
 					c.add(rec)
 					return nil
 				})
-				if err == nil && first && b.starts[partition] > 0 {
+				if err == nil && first && b.Starts[partition] > 0 {
 					mu.Lock()
 					defer mu.Unlock()
 					c.kept = false // all of this partition are gone: nothing can be said of any event's cause

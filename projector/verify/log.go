@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/projector"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
@@ -20,7 +21,7 @@ type logCheck struct {
 	*verification
 	log    projector.Log
 	ignore map[string]bool
-	bounds bounds
+	topic  logread.Topic
 	causes *causes
 	decode func(context.Context, *kgo.Record) (any, error)
 
@@ -29,10 +30,10 @@ type logCheck struct {
 	report LogReport
 }
 
-func newLogCheck(v *verification, log projector.Log, b bounds, causes *causes) *logCheck {
+func newLogCheck(v *verification, log projector.Log, t logread.Topic, causes *causes) *logCheck {
 	c := &logCheck{
-		verification: v, log: log, bounds: b, causes: causes, decode: log.Open(v.codec, b.topic), ignore: make(map[string]bool),
-		report: LogReport{Kind: log.Kind, Topic: b.topic, TopicID: b.id, Partitions: b.partitions, Ends: b.ends, Commands: causes.read},
+		verification: v, log: log, topic: t, causes: causes, decode: log.Open(v.codec, t.Name), ignore: make(map[string]bool),
+		report: LogReport{Kind: log.Kind, Topic: t.Name, TopicID: t.ID, Partitions: t.Partitions, Ends: t.Ends, Commands: causes.read},
 	}
 	for _, name := range log.Ignore {
 		c.ignore[name] = true
@@ -43,17 +44,17 @@ func newLogCheck(v *verification, log projector.Log, b bounds, causes *causes) *
 // read reads all partitions and hands the events to the views.
 func (c *logCheck) read(ctx context.Context, views []*view) error {
 	begun := time.Now()
-	total := c.bounds.total()
+	total := c.topic.Total()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.Parallel)
-	for partition := range c.bounds.partitions {
+	for partition := range c.topic.Partitions {
 		group.Go(func() error {
 			p := &partitionCheck{logCheck: c, partition: partition, last: make(map[string]int64)}
 			for _, view := range views {
 				p.feeds = append(p.feeds, view.feed(ctx, partition))
 			}
 			p.progress = progress{every: 250 * time.Millisecond, tell: func(int64) { c.Progress(c.log.Kind, c.done.Load(), total) }}
-			err := c.readPartition(ctx, c.bounds, partition, func(rec *kgo.Record) error { return p.event(ctx, rec) })
+			err := c.reader.Partition(ctx, c.topic, partition, func(rec *kgo.Record) error { return p.event(ctx, rec) })
 			for _, feed := range p.feeds {
 				feed.close(err == nil)
 			}
@@ -129,7 +130,7 @@ func (p *partitionCheck) place(rec *kgo.Record, id string, sequence int64) {
 	if have, want := header(rec, schemas.HeaderSequence), fmt.Sprintf("%020d", sequence); have != "" && have != want {
 		p.find(rec, fmt.Sprintf("its ce_sequence is %q, its key says %q", have, want))
 	}
-	if want := schemas.Partition(id, p.bounds.partitions); rec.Partition != want {
+	if want := schemas.Partition(id, p.topic.Partitions); rec.Partition != want {
 		p.find(rec, fmt.Sprintf("it is in the wrong partition: aggregate %s belongs to partition %d", id, want))
 		return // its sequence is none of this partition's
 	}

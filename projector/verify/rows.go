@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/projector"
 )
 
@@ -30,12 +31,12 @@ type view struct {
 }
 
 // look opens a snapshot of a projection.
-func (v *verification) look(ctx context.Context, p projector.Projection, events bounds) (*view, error) {
+func (v *verification) look(ctx context.Context, p projector.Projection, events logread.Topic) (*view, error) {
 	plan, err := p.Plan(v.TopicPrefix)
 	if err != nil {
 		return nil, err
 	}
-	plan.TopicID, plan.Partitions = events.id, events.partitions
+	plan.TopicID, plan.Partitions = events.ID, events.Partitions
 	sink := v.Sinks[p.StoreName()]
 	if sink == nil {
 		return nil, fmt.Errorf("there is no sink for store %q", p.StoreName())
@@ -46,9 +47,9 @@ func (v *verification) look(ctx context.Context, p projector.Projection, events 
 	}
 	w := &view{verification: v, projection: p, plan: plan, snapshot: snapshot, positions: snapshot.Positions(), findings: &v.findings}
 	for id, pos := range w.positions {
-		if pos.TopicID != events.id {
+		if pos.TopicID != events.ID {
 			snapshot.Close()
-			return nil, fmt.Errorf("the rows of partition %d are of topic id %s, topic %s has id %s: it was deleted and made anew", id, pos.TopicID, events.topic, events.id)
+			return nil, fmt.Errorf("the rows of partition %d are of topic id %s, topic %s has id %s: it was deleted and made anew", id, pos.TopicID, events.Name, events.ID)
 		}
 	}
 	if identity := snapshot.Identity(); identity != nil {
@@ -145,7 +146,7 @@ func (f *feed) fail(err error) {
 }
 
 // finish compares what was not compared on the way, and makes the report.
-func (w *view) finish(ctx context.Context, events bounds) (ProjectionReport, error) {
+func (w *view) finish(ctx context.Context, events logread.Topic) (ProjectionReport, error) {
 	r := ProjectionReport{Projection: w.plan.Projection, Store: w.plan.Store, Table: w.plan.Schema + "." + w.plan.Table, Vector: make(map[int32]int64)}
 	if w.err != nil {
 		return r, w.err
@@ -168,7 +169,7 @@ func (w *view) finish(ctx context.Context, events bounds) (ProjectionReport, err
 	for _, stray := range strays {
 		w.report(stray)
 	}
-	for id, end := range events.ends {
+	for id, end := range events.Ends {
 		pos := w.positions[id]
 		r.Vector[id] = pos.Next
 		r.Behind += max(0, end-pos.Next)

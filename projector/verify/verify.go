@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/projector"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
@@ -96,7 +97,7 @@ func Verify(ctx context.Context, cfg Config, projections ...projector.Projection
 		return Report{}, fmt.Errorf("kafka client: %w", err)
 	}
 	defer client.Close()
-	v := &verification{Config: cfg, admin: kadm.NewClient(client), codec: schemas.NewCodec(cfg.Registry)}
+	v := &verification{Config: cfg, admin: kadm.NewClient(client), reader: logread.Reader{Client: cfg.Client, StallTimeout: cfg.StallTimeout}, codec: schemas.NewCodec(cfg.Registry)}
 	v.findings.most = cfg.MaxFindings
 
 	var (
@@ -124,6 +125,7 @@ func Verify(ctx context.Context, cfg Config, projections ...projector.Projection
 type verification struct {
 	Config
 	admin    *kadm.Client
+	reader   logread.Reader
 	codec    *schemas.Codec
 	findings findings
 }
@@ -160,7 +162,7 @@ func byKind(logs []projector.Log, projections []projector.Projection) []*kindGro
 // commands. So every event that a projection has is read, and every command that an event names is there to be found.
 func (v *verification) kind(ctx context.Context, g *kindGroup, report *Report) error {
 	topics := schemas.TopicsOf(v.TopicPrefix, g.log.Kind)
-	events, err := v.bounds(ctx, topics.Events)
+	events, err := logread.Look(ctx, v.admin, topics.Events)
 	if err != nil {
 		return err
 	}
@@ -181,7 +183,7 @@ func (v *verification) kind(ctx context.Context, g *kindGroup, report *Report) e
 		}
 		views = append(views, view)
 	}
-	if events, err = v.bounds(ctx, topics.Events); err != nil {
+	if events, err = logread.Look(ctx, v.admin, topics.Events); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	causes, err := v.causes(ctx, topics)
