@@ -167,19 +167,28 @@ func (a *App) Client(ctx context.Context, kind string, use func(context.Context,
 }
 
 func (a *App) producer(def producer.Definition, metrics prometheus.Registerer) (*producer.Producer, error) {
-	registry, err := a.registry()
+	cfg, err := a.producerConfig()
 	if err != nil {
 		return nil, err
 	}
-	if most := a.values.Int("kafka.replication"); a.values.Int("kafka.min-insync") > most {
-		return nil, cli.Usage(fmt.Errorf("--kafka-min-insync is %d: give at most --kafka-replication, which is %d", a.values.Int("kafka.min-insync"), most))
+	cfg.Metrics = metrics
+	return producer.New(cfg, def), nil
+}
+
+func (a *App) producerConfig() (producer.Config, error) {
+	registry, err := a.registry()
+	if err != nil {
+		return producer.Config{}, err
 	}
-	return producer.New(producer.Config{
+	if most := a.values.Int("kafka.replication"); a.values.Int("kafka.min-insync") > most {
+		return producer.Config{}, cli.Usage(fmt.Errorf("--kafka-min-insync is %d: give at most --kafka-replication, which is %d", a.values.Int("kafka.min-insync"), most))
+	}
+	return producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
 		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"), ReplyTopics: a.values.Strings("producer.reply-topics"),
-		Logger: a.log, Metrics: metrics,
-	}, def), nil
+		Logger: a.log,
+	}, nil
 }
 
 // stores are the sinks that projections name, each made once.

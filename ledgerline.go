@@ -98,7 +98,8 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	root.PersistentFlags().String(cli.ConfigFlag, "", "file of settings, YAML (LEDGERLINE_CONFIG)")
 	cli.AddFlags(root.PersistentFlags(), logSettings...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
-	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.generateCommand(), a.newCommand(), a.versionCommand())
+	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.generateCommand(), a.newCommand(), a.versionCommand(),
+		a.eventsCommand(), a.topicsCommand(), a.traceCommand(), a.configCommand())
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
 	}

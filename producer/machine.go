@@ -16,6 +16,8 @@ type machine interface {
 	decodeCommand(ctx context.Context, data []byte) (schemas.Record, error)
 	encodeCommand(rec schemas.Record) ([]byte, error)
 	parseCommand(typeName string, doc []byte) (schemas.Record, error)
+	showCommand(ctx context.Context, data []byte) (name string, doc []byte, err error)
+	showEvent(ctx context.Context, data []byte) (name string, doc []byte, err error)
 	newShelf() shelf
 }
 
@@ -109,6 +111,23 @@ func (m *typedMachine[S, C, E]) encodeCommand(rec schemas.Record) ([]byte, error
 
 func (m *typedMachine[S, C, E]) parseCommand(typeName string, doc []byte) (schemas.Record, error) {
 	return m.commands.FromJSON(typeName, doc)
+}
+
+func (m *typedMachine[S, C, E]) showCommand(ctx context.Context, data []byte) (name string, doc []byte, err error) {
+	return show(ctx, m.commands, data)
+}
+
+func (m *typedMachine[S, C, E]) showEvent(ctx context.Context, data []byte) (name string, doc []byte, err error) {
+	return show(ctx, m.events, data)
+}
+
+func show[T schemas.Record](ctx context.Context, serde *schemas.Serde[T], data []byte) (name string, doc []byte, err error) {
+	rec, err := serde.Decode(ctx, data)
+	if err != nil {
+		return "", nil, err
+	}
+	doc, err = serde.ToJSON(rec)
+	return rec.AvroName(), doc, err
 }
 
 func (m *typedMachine[S, C, E]) newShelf() shelf {

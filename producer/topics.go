@@ -153,64 +153,115 @@ func checkTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error
 	for i, s := range specs {
 		names[i] = s.Name
 	}
-	details, err := awaitTopics(ctx, adm, names)
+	if err := awaitTopics(ctx, adm, names); err != nil {
+		return err
+	}
+	states, err := InspectTopics(ctx, adm, specs)
 	if err != nil {
 		return err
 	}
-	configs, err := adm.DescribeTopicConfigs(ctx, names...)
-	if err != nil {
-		return fmt.Errorf("describe topic settings: %w", err)
-	}
 	var errs []error
-	for _, s := range specs {
-		if n := int32(len(details[s.Name].Partitions)); n != s.Partitions {
-			errs = append(errs, fmt.Errorf("%w: %s has %d partitions, wanted %d: all topics of a kind need the same number; set --kafka-partitions %d if that is what was meant", ErrTopic, s.Name, n, s.Partitions, n))
-		}
-		found, err := configs.On(s.Name, nil)
-		if err == nil {
-			err = found.Err
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("describe settings of topic %s: %w", s.Name, err))
-			continue
-		}
-		replicas := int64(math.MaxInt64)
-		for _, p := range details[s.Name].Partitions {
-			replicas = min(replicas, int64(len(p.Replicas)))
-		}
-		for _, m := range s.musts {
-			i := slices.IndexFunc(found.Configs, func(c kadm.Config) bool { return c.Key == m.key })
-			if i < 0 || found.Configs[i].Value == nil || m.holds(*found.Configs[i].Value) {
-				continue
-			}
-			if m.key == "min.insync.replicas" && replicas < 2 {
-				continue // one copy is one copy, whatever the setting says
-			}
-			value := *found.Configs[i].Value
-			errs = append(errs, fmt.Errorf("%w: %s has %s=%s, wanted %s: %s; mend it with `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=…`",
-				ErrTopic, s.Name, m.key, value, m.want, m.why, s.Name, m.key))
-		}
+	for _, s := range states {
+		errs = append(errs, s.Problems...)
 	}
 	return errors.Join(errs...)
 }
 
+// TopicState is what a topic is, compared with what it has to be.
+type TopicState struct {
+	Spec        TopicSpec
+	Exists      bool
+	Partitions  int32
+	Replication int16   // of the partition with the fewest replicas
+	Problems    []error // differences that could lose or double something, each an ErrTopic with the remedy
+}
+
+// InspectTopics looks at topics and changes nothing.
+func InspectTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]TopicState, error) {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	details, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("look up topics %v: %w", names, err)
+	}
+	var there []string
+	for _, name := range names {
+		switch err := details[name].Err; {
+		case err == nil:
+			there = append(there, name)
+		case !errors.Is(err, kerr.UnknownTopicOrPartition):
+			return nil, fmt.Errorf("look up topic %s: %w", name, err)
+		}
+	}
+	configs := kadm.ResourceConfigs{}
+	if len(there) > 0 {
+		if configs, err = adm.DescribeTopicConfigs(ctx, there...); err != nil {
+			return nil, fmt.Errorf("describe topic settings: %w", err)
+		}
+	}
+	states := make([]TopicState, len(specs))
+	for i, s := range specs {
+		states[i] = TopicState{Spec: s}
+		if slices.Contains(there, s.Name) {
+			states[i].inspect(details[s.Name], configs)
+		}
+	}
+	return states, nil
+}
+
+func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfigs) {
+	name := s.Spec.Name
+	problem := func(err error) { s.Problems = append(s.Problems, err) }
+	s.Exists, s.Partitions, s.Replication = true, int32(len(detail.Partitions)), math.MaxInt16
+	for _, p := range detail.Partitions {
+		s.Replication = min(s.Replication, int16(len(p.Replicas)))
+	}
+	if n := s.Partitions; n != s.Spec.Partitions {
+		problem(fmt.Errorf("%w: %s has %d partitions, wanted %d: all topics of a kind need the same number; set --kafka-partitions %d if that is what was meant", ErrTopic, name, n, s.Spec.Partitions, n))
+	}
+	found, err := configs.On(name, nil)
+	if err == nil {
+		err = found.Err
+	}
+	if err != nil {
+		problem(fmt.Errorf("describe settings of topic %s: %w", name, err))
+		return
+	}
+	for _, m := range s.Spec.musts {
+		i := slices.IndexFunc(found.Configs, func(c kadm.Config) bool { return c.Key == m.key })
+		if i < 0 || found.Configs[i].Value == nil || m.holds(*found.Configs[i].Value) {
+			continue
+		}
+		if m.key == "min.insync.replicas" && s.Replication < 2 {
+			continue // one copy is one copy, whatever the setting says
+		}
+		problem(fmt.Errorf("%w: %s has %s=%s, wanted %s: %s; mend it with `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=…`",
+			ErrTopic, name, m.key, *found.Configs[i].Value, m.want, m.why, name, m.key))
+	}
+}
+
 // awaitTopics asks for the topics until all are known: after a creation some broker may not have heard of it yet.
-func awaitTopics(ctx context.Context, adm *kadm.Client, names []string) (kadm.TopicDetails, error) {
+func awaitTopics(ctx context.Context, adm *kadm.Client, names []string) error {
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		details, err := adm.ListTopics(ctx, names...)
 		if err == nil {
 			err = details.Error()
 		}
-		if err == nil {
-			return details, nil
-		}
-		if errors.Is(err, kerr.UnknownTopicOrPartition) && time.Now().After(deadline) || !kerr.IsRetriable(errors.Unwrap(err)) && !errors.Is(err, kerr.UnknownTopicOrPartition) {
-			return nil, fmt.Errorf("look up topics %v: %w", names, err)
+		unknown := errors.Is(err, kerr.UnknownTopicOrPartition)
+		switch {
+		case err == nil:
+			return nil
+		case unknown && time.Now().After(deadline):
+			return fmt.Errorf("look up topics %v: %w: they could not be created; `topics plan` prints what is needed", names, err)
+		case !unknown && !kerr.IsRetriable(errors.Unwrap(err)):
+			return fmt.Errorf("look up topics %v: %w", names, err)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -2,6 +2,7 @@ package projector
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -122,6 +123,9 @@ type Snapshot interface {
 	// Without Identity: the rows of one partition in order of offset and ordinal. Else all rows in any order, with
 	// partition -1, and offset and ordinal say nothing.
 	Read(ctx context.Context, partition int32, target []any, visit func(offset int64, ordinal int32) bool) error
+	// Lookup gives stored rows as JSON objects of the plan's columns, at most 100: with Identity those whose identity is one
+	// of identities (its values in the order of Identity), without it those of the events at the offsets.
+	Lookup(ctx context.Context, partition int32, offsets []int64, identities [][]any) ([]json.RawMessage, error)
 	// Strays are rows that belong to no partition of the log, or stand beyond what was ever recorded as written: at most
 	// 1000 of them, as extra. Call it last: what is written meanwhile is recorded by then.
 	Strays(ctx context.Context) ([]Difference, error)

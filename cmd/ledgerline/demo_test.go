@@ -91,6 +91,7 @@ func TestDemo_FromStartToSecondStart(t *testing.T) {
 	t.Logf("ready after %v", d.took)
 	saysAndServes(t, s, d)
 	publishAnswers(t, s)
+	looksInto(t, s)
 	verifySees(t, s)
 	importCounts(t, s)
 	secondDemoIsRefused(t, s)
@@ -108,7 +109,7 @@ func TestDemo_FromStartToSecondStart(t *testing.T) {
 	}
 	var r reply
 	s.runJSON(&r, 0, append([]string{"publish", "account", "DepositMoney", "--id", "shop", "--command-id", "pay-1", `{"amount_minor":500}`}, s.client()...)...)
-	if !r.Duplicate || r.Version != 2 {
+	if !r.Duplicate || r.LastSequence != 2 {
 		t.Errorf("a command of before the restart is answered %+v", r)
 	}
 	s.publish(0, "WithdrawMoney", "shop", `{"amount_minor":1}`)

@@ -90,6 +90,7 @@ func TestReal_TheBankEndToEnd(t *testing.T) {
 	}
 	r := newReal(t)
 	r.tooFewBrokers()
+	r.planned()
 	var once onceReport
 	r.runJSON(&once, 0, r.with([]string{"demo", "--once", "--kafka-replication", "1"}, allFlags...)...)
 	once.check(t)
@@ -234,6 +235,9 @@ func (r *realBank) foreignClient(kcat string) {
 		})
 	}
 	for command, id := range published {
+		if d := r.trace(command, r.flags...); d.AggregateID != id || len(d.Events) != 1 || len(d.Replies) != 1 || d.Replies[0].Outcome != "accepted" {
+			r.t.Errorf("trace %s says %+v", command, d)
+		}
 		if reply := replies[command]; reply.Outcome != "accepted" || reply.Duplicate || reply.LastSequence == 0 {
 			r.t.Errorf("%s of %s is answered %+v", command, id, reply)
 		}

@@ -22,7 +22,7 @@ var foreign = []string{envPrefix + "DEPS_", envPrefix + "KIT_", envPrefix + "PRO
 // file or an environment can serve several of them. A name that none of them has is an error, and so is a value that is not
 // of its setting's type: all of them are told at once, and each says where it stands.
 func Load(flags *pflag.FlagSet, known []Setting) (*Values, error) {
-	l := loader{flags: flags, known: known, values: koanf.New(".")}
+	l := loader{flags: flags, known: known, values: koanf.New("."), origins: map[string]string{}}
 	// Later layers win.
 	for _, layer := range []func() (map[string]any, error){l.defaults, l.file, l.environment, l.flagged} {
 		set, err := layer()
@@ -37,7 +37,7 @@ func Load(flags *pflag.FlagSet, known []Setting) (*Values, error) {
 	if err := errors.Join(l.errs...); err != nil {
 		return nil, Usage(err)
 	}
-	return &Values{l.values}, nil
+	return &Values{l.values, l.origins}, nil
 }
 
 type loader struct {
@@ -45,6 +45,8 @@ type loader struct {
 	known  []Setting
 	values *koanf.Koanf
 	errs   []error
+
+	origins map[string]string // where each value came from, unless it is the default
 }
 
 // defaults are the command's own where it has the flag: the same setting may have another default elsewhere.
@@ -103,7 +105,7 @@ func (l *loader) file() (map[string]any, error) {
 			errs = append(errs, fmt.Errorf("settings file %s: %s is %q: %w", path, key, text, err))
 			continue
 		}
-		set[key] = value
+		set[key], l.origins[key] = value, "file "+path
 	}
 	return set, errors.Join(errs...)
 }
@@ -151,7 +153,7 @@ func (l *loader) environment() (map[string]any, error) {
 			errs = append(errs, fmt.Errorf("environment: %s is %q: %w", variable, text, err))
 			continue
 		}
-		set[s.Key] = value
+		set[s.Key], l.origins[s.Key] = value, "environment "+variable
 	}
 	return set, errors.Join(errs...)
 }
@@ -164,6 +166,7 @@ func (l *loader) flagged() (map[string]any, error) {
 		if f == nil || !f.Changed {
 			continue
 		}
+		l.origins[s.Key] = "flag --" + s.Flag()
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			set[s.Key] = trimAll(list.GetSlice())
 			continue

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -57,7 +58,16 @@ func AddFlags(flags *pflag.FlagSet, settings ...Setting) {
 }
 
 // Values are the settings of one run.
-type Values struct{ k *koanf.Koanf }
+type Values struct {
+	k       *koanf.Koanf
+	origins map[string]string
+}
+
+// Origin says where a value came from: "flag --x", "environment LEDGERLINE_X", "file PATH" or "default".
+func (v *Values) Origin(key string) string { return cmp.Or(v.origins[key], "default") }
+
+// Value gives a value of whatever type.
+func (v *Values) Value(key string) any { return v.k.Get(key) }
 
 // String, Int, Bool, Duration and Strings give a setting's value.
 func (v *Values) String(key string) string { return v.k.String(key) }

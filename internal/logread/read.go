@@ -71,3 +71,39 @@ func (r Reader) Partition(ctx context.Context, t Topic, partition int32, visit f
 	}
 	return nil
 }
+
+// Follow gives what is committed to the topic's partitions from the ends that t names on, until ctx ends or visit gives an error.
+func (r Reader) Follow(ctx context.Context, t Topic, visit func(*kgo.Record) error) error {
+	from := make(map[int32]kgo.Offset)
+	for p, end := range t.Ends {
+		if t.only == nil || p == *t.only {
+			from[p] = kgo.NewOffset().At(end)
+		}
+	}
+	client, err := kgo.NewClient(slices.Concat(r.Client, []kgo.Opt{
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.Name: from}),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchMaxWait(500 * time.Millisecond),
+	})...)
+	if err != nil {
+		return fmt.Errorf("kafka client: %w", err)
+	}
+	defer client.Close()
+	for {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for _, e := range fetches.Errors() {
+			if !kerr.IsRetriable(e.Err) {
+				return fmt.Errorf("read %s/%d: %w", e.Topic, e.Partition, e.Err)
+			}
+		}
+		for it := fetches.RecordIter(); !it.Done(); {
+			if err := visit(it.Next()); err != nil {
+				return err
+			}
+		}
+	}
+}

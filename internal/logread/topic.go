@@ -20,6 +20,8 @@ type Topic struct {
 	Partitions int32
 	Starts     map[int32]int64
 	Ends       map[int32]int64 // last stable offsets: what is behind them is not committed yet
+
+	only *int32
 }
 
 // Look asks Kafka for a topic. An error that is ErrNoTopic says that it does not exist.
@@ -68,8 +70,9 @@ func (t *Topic) list(into map[int32]int64, ask func() (kadm.ListedOffsets, error
 	return nil
 }
 
-// Only leaves one partition to read.
+// Only leaves one partition to read and to follow.
 func (t *Topic) Only(partition int32) {
+	t.only = &partition
 	for p := range t.Ends {
 		if p != partition {
 			t.Starts[p] = t.Ends[p]

@@ -115,10 +115,14 @@ func (c Config) options() (*ch.Options, error) {
 	if err != nil {
 		return nil, errors.New("it is no URL") // the parser's own words would show a password
 	}
-	if u.Scheme == "https" {
+	switch u.Scheme {
+	case "http", "clickhouse", "tcp", "native":
+	case "https":
 		q := u.Query()
 		q.Set("secure", "true") // the driver wants to be told twice
 		u.RawQuery = q.Encode()
+	default:
+		return nil, fmt.Errorf("%q is no protocol that ClickHouse speaks", u.Scheme)
 	}
 	o, err := ch.ParseDSN(u.String())
 	if err != nil {

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,6 +117,26 @@ func (s *snapshot) Read(ctx context.Context, partition int32, target []any, visi
 		}
 	}
 	return classify(doing, rows.Err())
+}
+
+// Lookup finds the rows of events by where those stand in the log.
+func (s *snapshot) Lookup(ctx context.Context, partition int32, offsets []int64, _ [][]any) (rows []json.RawMessage, err error) {
+	columns := make([]string, len(s.plan.Columns))
+	for i, name := range s.plan.Columns {
+		columns[i] = quote(name)
+	}
+	err = s.query(ctx, "look up rows in "+s.table,
+		fmt.Sprintf("SELECT formatRowNoNewline('JSONEachRow', %s) FROM %s WHERE %s = ? AND has(?, %s) ORDER BY %s LIMIT 100",
+			strings.Join(columns, ", "), s.table, columnPartition, columnOffset, columnOffset),
+		[]any{partition, offsets}, func(scan func(...any) error) error {
+			var row string
+			if err := scan(&row); err != nil {
+				return err
+			}
+			rows = append(rows, json.RawMessage(row))
+			return nil
+		})
+	return rows, err
 }
 
 // Strays finds rows that no range ever recorded can have given.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -97,6 +98,30 @@ func (s *snapshot) Read(ctx context.Context, _ int32, target []any, visit func(o
 		}
 	}
 	return classify("read "+physicalName(s.plan), rows.Err())
+}
+
+// Lookup finds rows by their primary key.
+func (s *snapshot) Lookup(ctx context.Context, _ int32, _ []int64, identities [][]any) (rows []json.RawMessage, err error) {
+	columns := make([]string, len(s.plan.Columns))
+	for i, name := range s.plan.Columns {
+		columns[i] = quote(name)
+	}
+	var where []string
+	for i, column := range s.layout.key {
+		where = append(where, fmt.Sprintf("%s = $%d", columns[column], i+1))
+	}
+	query := fmt.Sprintf("SELECT row_to_json(r) FROM (SELECT %s FROM %s WHERE %s) r", strings.Join(columns, ", "), physicalName(s.plan), strings.Join(where, " AND "))
+	for _, identity := range identities[:min(len(identities), 100)] {
+		var row json.RawMessage
+		switch err := s.tx.QueryRow(ctx, query, identity...).Scan(&row); {
+		case errors.Is(err, pgx.ErrNoRows):
+		case err != nil:
+			return nil, classify("look up a row in "+physicalName(s.plan), err)
+		default:
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
 }
 
 // Strays: a row that no event gives is found by its key.

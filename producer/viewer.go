@@ -1,0 +1,41 @@
+package producer
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
+)
+
+// Viewer turns the records of a kind's topics into what people and scripts read.
+type Viewer struct {
+	machine machine
+	replies *schemas.Serde[*ledgerline.Reply]
+}
+
+// NewViewer makes a Viewer. It does no I/O.
+func NewViewer(registry *schemas.Registry, topicPrefix string, def Definition) *Viewer {
+	codec, topics := schemas.NewCodec(registry), schemas.TopicsOf(topicPrefix, def.KindName())
+	return &Viewer{
+		machine: def.machine(codec, topics),
+		replies: schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
+	}
+}
+
+// Command gives a command's full Avro name and its fields as plain JSON. Errors are those of schemas.Serde.Decode.
+func (v *Viewer) Command(ctx context.Context, rec *kgo.Record) (name string, doc json.RawMessage, err error) {
+	return v.machine.showCommand(ctx, rec.Value)
+}
+
+// Event gives an event's full Avro name and its fields as plain JSON.
+func (v *Viewer) Event(ctx context.Context, rec *kgo.Record) (name string, doc json.RawMessage, err error) {
+	return v.machine.showEvent(ctx, rec.Value)
+}
+
+// Reply decodes a reply.
+func (v *Viewer) Reply(ctx context.Context, rec *kgo.Record) (*ledgerline.Reply, error) {
+	return v.replies.Decode(ctx, rec.Value)
+}
