@@ -13,16 +13,16 @@ import (
 
 // world is a log, a projection that follows it, and a cache between: what the property test plays with.
 type world struct {
-	cache    *Cache[int64]
-	next     []int64            // by partition: the log's end
-	events   map[string]int64   // by aggregate: its last version in the log
-	ids      []string
-	log      [][]string         // by partition: whose event stands at an offset
-	seen     []int64            // by partition: how far the instance has looked
-	told     map[string]int64   // by aggregate: the last version that the instance has seen
-	rows     map[string]int64   // what the projection has stored
-	stored   []int64            // by partition: how far
-	flights  []*pendingFlight   // rows read, not landed yet
+	cache   *Cache[int64]
+	next    []int64          // by partition: the log's end
+	events  map[string]int64 // by aggregate: its last version in the log
+	ids     []string
+	log     [][]string       // by partition: whose event stands at an offset
+	seen    []int64          // by partition: how far the instance has looked
+	told    map[string]int64 // by aggregate: the last version that the instance has seen
+	rows    map[string]int64 // what the projection has stored
+	stored  []int64          // by partition: how far
+	flights []*pendingFlight // rows read, not landed yet
 }
 
 type pendingFlight struct {

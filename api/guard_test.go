@@ -230,8 +230,10 @@ func TestDocs(t *testing.T) {
 	a := lonely(t, nil)
 	text := call{method: "GET", path: "/openapi.json", status: 200}.on(t, a)
 	var document struct {
-		OpenAPI    string
-		Paths      map[string]map[string]struct{ Responses map[string]struct{ Content, Headers map[string]any } }
+		OpenAPI string
+		Paths   map[string]map[string]struct {
+			Responses map[string]struct{ Content, Headers map[string]any }
+		}
 		Components struct{ Schemas map[string]any }
 	}
 	if err := json.Unmarshal([]byte(text), &document); err != nil || !strings.HasPrefix(document.OpenAPI, "3.1") {
