@@ -36,7 +36,7 @@ func (a *App) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run the whole platform here, in one command",
 		Long: `Runs everything on loopback in the foreground: Kafka, schema registry, Postgres and ClickHouse, all embedded, with
-the producer and the projectors. The first start loads a sample. Ctrl-C ends it; the next start goes on with the data.
+the producer, the projectors and the API. The first start loads a sample. Ctrl-C ends it; the next start goes on with the data.
 
 --kafka-brokers, --registry-url, --postgres-url and --clickhouse-url use real servers instead of embedded ones.
 --once loads, projects, verifies, prints counts and rates, and exits: 0, or 1 when something differs.`,
@@ -77,7 +77,7 @@ the producer and the projectors. The first start loads a sample. Ctrl-C ends it;
 		{Key: "postgres.url", Default: "", Help: "real Postgres to use instead of the embedded one"},
 		{Key: "clickhouse.url", Default: "", Help: "real ClickHouse to use instead of the embedded one"},
 	}
-	return a.withSettings(cmd, embedded, demoSettings, topicSettings, producerSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
+	return a.withSettings(cmd, embedded, demoSettings, topicSettings, producerSettings, apiSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
 }
 
 // demo is one run of the whole platform.
@@ -91,6 +91,7 @@ type demo struct {
 	lock      *os.File
 	servers   *servers
 	admin     *admin
+	api       *apiService
 	workers   errgroup.Group
 	stopWork  context.CancelFunc
 }
@@ -120,15 +121,18 @@ func (d *demo) run(ctx context.Context) (*demoReport, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	err := d.app.values.Set(map[string]any{"admin.listen": d.listenAddress("admin.listen")})
+	err := d.app.values.Set(map[string]any{"admin.listen": d.listenAddress("admin.listen"), "api.listen": d.listenAddress("api.listen")})
 	if err != nil {
 		return nil, err
 	}
 	if d.admin, err = d.app.listenAdmin(ctx); err != nil {
 		return nil, err
 	}
-	if d.servers, err = startServers(ctx, d); err != nil {
+	if d.api, err = d.app.listenAPI(ctx); err != nil {
 		return nil, errors.Join(err, d.admin.listener.Close())
+	}
+	if d.servers, err = startServers(ctx, d); err != nil {
+		return nil, errors.Join(err, d.admin.listener.Close(), d.api.Close())
 	}
 	go d.servers.watch(ctx, cancel)
 
@@ -234,6 +238,10 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 		}
 		run("projector "+projection.ProjectionName(), p.Ready, p.Run)
 	}
+	if err := d.api.build(d.admin.registry); err != nil {
+		return err
+	}
+	run("api", d.api.Ready, d.api.Run)
 	run("admin listener", nil, d.admin.serve)
 	return nil
 }
@@ -376,9 +384,10 @@ func (r *demoReport) print(a *App) error {
 // announce says where everything is and what to try.
 func (d *demo) announce(took time.Duration) {
 	at := d.servers.addresses()
-	at.Admin = d.admin.listener.Addr().String()
+	at.API, at.Admin = "http://"+d.api.listener.Addr().String(), d.admin.listener.Addr().String()
 	w := d.app.Err
-	fmt.Fprintf(w, "\n  Kafka       %s\n  registry    %s\n  Postgres    %s\n  ClickHouse  %s\n  admin       http://%s/readyz  /metrics\n  data        %s\n", at.Kafka, at.Registry, at.Postgres, at.ClickHouse, at.Admin, d.dir)
+	fmt.Fprintf(w, "\n  Kafka       %s\n  registry    %s\n  Postgres    %s\n  ClickHouse  %s\n  API         %s/docs  /stats\n  admin       http://%s/readyz  /metrics\n  data        %s\n",
+		at.Kafka, at.Registry, at.Postgres, at.ClickHouse, at.API, at.Admin, d.dir)
 	if d.app.Domain.TryIt != nil {
 		fmt.Fprintln(w, "\nTry, in another terminal:")
 		for _, s := range d.app.Domain.TryIt(at) {
@@ -394,7 +403,7 @@ func (d *demo) stop(cancel context.CancelCauseFunc) error {
 		d.stopWork()
 	}
 	_ = d.workers.Wait() // what failed was said when it did
-	err := d.servers.stop()
+	err := errors.Join(d.api.Close(), d.servers.stop())
 	cancel(nil)
 	d.servers = nil
 	return err
@@ -406,6 +415,9 @@ func (d *demo) cleanUp() error {
 	if d.stopWork != nil {
 		d.stopWork()
 		_ = d.workers.Wait()
+	}
+	if d.api != nil {
+		errs = append(errs, d.api.Close())
 	}
 	if d.servers != nil {
 		errs = append(errs, d.servers.stop())

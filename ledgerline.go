@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ledgerline-es/ledgerline/api"
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/kafka"
@@ -33,6 +34,8 @@ type Domain struct {
 	Aggregates  []producer.Definition  // what commands are sent to
 	Projections []projector.Projection // what is derived from their events
 
+	// Routes registers the domain's HTTP operations. nil: there are those of the platform alone.
+	Routes func(*api.API) error
 	// Commands are subcommands of this domain alone, such as the bank's import.
 	Commands []func(*App) *cobra.Command
 	// Sample loads data of the domain's own making when a demo starts for the first time. Loading it again must change
@@ -50,7 +53,7 @@ type SampleReport struct {
 }
 
 // Addresses are those that a running demo listens on.
-type Addresses struct{ Kafka, Registry, Postgres, ClickHouse, Admin string }
+type Addresses struct{ Kafka, Registry, Postgres, ClickHouse, API, Admin string }
 
 // Suggestion is a command to try, and what it shows.
 type Suggestion struct{ What, Command string }
@@ -98,8 +101,21 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	root.PersistentFlags().String(cli.ConfigFlag, "", "file of settings, YAML (LEDGERLINE_CONFIG)")
 	cli.AddFlags(root.PersistentFlags(), logSettings...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
-	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.generateCommand(), a.newCommand(), a.versionCommand(),
-		a.eventsCommand(), a.topicsCommand(), a.traceCommand(), a.configCommand())
+	root.AddCommand(
+		a.demoCommand(),
+		a.producerCommand(),
+		a.projectorCommand(),
+		a.apiCommand(),
+		a.publishCommand(),
+		a.eventsCommand(),
+		a.topicsCommand(),
+		a.traceCommand(),
+		a.verifyCommand(),
+		a.newCommand(),
+		a.generateCommand(),
+		a.configCommand(),
+		a.versionCommand(),
+	)
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
 	}

@@ -16,6 +16,7 @@ func Domain() ledgerline.Domain {
 		Name:        "ledgerline",
 		Aggregates:  []producer.Definition{Account},
 		Projections: []projector.Projection{AccountSummary, TransactionHistory, Analytics},
+		Routes:      Routes,
 		Commands:    []func(*ledgerline.App) *cobra.Command{importCommand},
 		Sample:      loadSample,
 		TryIt:       tryIt,
@@ -27,6 +28,14 @@ func tryIt(at ledgerline.Addresses) []ledgerline.Suggestion {
 		{
 			What:    "publish a command and see its reply",
 			Command: fmt.Sprintf(`bin/ledgerline publish account DepositMoney --id test-account-001 '{"amount_minor":2500,"operation":"cash_deposit"}' --kafka-brokers %s --registry-url %s`, at.Kafka, at.Registry),
+		},
+		{
+			What:    "the same over HTTP; what there is stands at /docs",
+			Command: fmt.Sprintf(`curl -i --json '{"amount_minor":2500,"operation":"cash_deposit"}' %s/accounts/test-account-001/deposits`, at.API),
+		},
+		{
+			What:    "and what the account is worth now",
+			Command: fmt.Sprintf(`curl %s/accounts/summary/test-account-001`, at.API),
 		},
 		{
 			What:    "the summary that it changed, in Postgres",

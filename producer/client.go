@@ -25,6 +25,9 @@ type ClientConfig struct {
 	Registry    *schemas.Registry // knows the schemas
 	TopicPrefix string            // stands before all topic names; default ""
 	Logger      *slog.Logger      // default slog.Default()
+
+	// Observe is called with each reply on the topic, whoever asked, before those who wait get theirs. It must not block.
+	Observe func(aggregateID string, reply *ledgerline.Reply)
 }
 
 // Command is what a client publishes. Only AggregateID and Record are needed.
@@ -67,6 +70,7 @@ type Pending struct {
 
 	client *Client
 	key    string
+	taken  chan struct{}
 	done   chan struct{}
 	once   sync.Once
 	reply  *ledgerline.Reply
@@ -163,6 +167,9 @@ func (c *Client) deliver(ctx context.Context, rec *kgo.Record) {
 		return
 	}
 	key := windowKey(string(rec.Key), reply.CommandID)
+	if c.cfg.Observe != nil {
+		c.cfg.Observe(string(rec.Key), reply)
+	}
 	c.mu.Lock()
 	waiting := c.pending[key]
 	delete(c.pending, key)
@@ -218,7 +225,7 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 	if cmd.CommandID == "" {
 		cmd.CommandID = uuid.Must(uuid.NewV7()).String()
 	}
-	p := &Pending{CommandID: cmd.CommandID, client: c, key: windowKey(cmd.AggregateID, cmd.CommandID), done: make(chan struct{})}
+	p := &Pending{CommandID: cmd.CommandID, client: c, key: windowKey(cmd.AggregateID, cmd.CommandID), taken: make(chan struct{}), done: make(chan struct{})}
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()
@@ -234,7 +241,9 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 		if err != nil {
 			p.forget()
 			p.settle(nil, fmt.Errorf("publish %s to %s: %w", cmd.Record.AvroName(), cmd.AggregateID, err))
+			return
 		}
+		close(p.taken)
 	})
 	return p, nil
 }
@@ -269,11 +278,26 @@ func (p *Pending) Wait(ctx context.Context) (*ledgerline.Reply, error) {
 	case <-p.done:
 		return p.reply, p.err
 	case <-ctx.Done():
-		p.forget()
-		p.settle(nil, fmt.Errorf("no reply to command %s: %w", p.CommandID, ctx.Err()))
+		p.Forget(ctx.Err())
 		<-p.done
 		return p.reply, p.err
 	}
+}
+
+// Forget gives up waiting, for a reason that Wait then gives, unless the reply is here.
+func (p *Pending) Forget(why error) {
+	p.forget()
+	p.settle(nil, fmt.Errorf("no reply to command %s: %w", p.CommandID, why))
+}
+
+// Published is closed when the brokers have the command: then it will have its effect, however long that takes.
+func (p *Pending) Published() <-chan struct{} { return p.taken }
+
+// Partitions is how many partitions the kind's topics have; 0 before the client is ready.
+func (c *Client) Partitions() int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.partitions
 }
 
 // Done is closed when Wait will not block.

@@ -127,7 +127,7 @@ func saysAndServes(t *testing.T, s *stand, d *background) {
 			t.Errorf("%s answers %d %.300s", path, code, body)
 		}
 	}
-	for _, what := range append([]string{"sample: ", "test-account-001"}, s.address["kafka"], s.address["registry"], s.postgresURL(), "http://"+s.address["clickhouse"], s.address["admin"], s.data) {
+	for _, what := range append([]string{"sample: ", "test-account-001"}, s.address["kafka"], s.address["registry"], s.postgresURL(), "http://"+s.address["clickhouse"], "http://"+s.address["api"], s.address["admin"], s.data) {
 		if !strings.Contains(d.terminal.text(), what) {
 			t.Errorf("the terminal does not say %q:\n%s", what, d.terminal.text())
 		}

@@ -28,7 +28,7 @@ type stand struct {
 	address map[string]string // by the name of its flag, without "-listen"
 }
 
-var listeners = []string{"kafka", "registry", "postgres", "clickhouse", "admin"}
+var listeners = []string{"kafka", "registry", "postgres", "clickhouse", "api", "admin"}
 
 func newStand(t *testing.T) *stand {
 	t.Helper()

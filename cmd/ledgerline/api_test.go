@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ledgerline-es/ledgerline/internal/deps"
+	"github.com/ledgerline-es/ledgerline/internal/process"
+)
+
+// Apache's ab against a running demo, with connections kept and not: it counts an answer of another length than the first
+// as failed.
+func TestAPI_UnderAB(t *testing.T) {
+	ab, err := deps.Debian(t.Context(), "ab", "apache2-utils")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStand(t)
+	d := s.start()
+	s.write("create-account.json", `{"owner":"test owner","currency":"EUR","initial_deposit_minor":10000}`)
+	url := "http://" + s.address["api"]
+	for _, keep := range []string{"", "-k"} {
+		for _, args := range []string{
+			"-n 1000 -c 50 " + url + "/accounts/summary/test-account-001",
+			"-n 500 -c 25 -p create-account.json -T application/json " + url + "/accounts",
+		} {
+			fields := strings.Fields(keep + " " + args)
+			cmd := exec.CommandContext(t.Context(), ab, fields...)
+			cmd.Dir = s.folder
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &out
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("ab %v: %v\n%s", fields, err, &out)
+			}
+			complete := regexp.MustCompile(`(?m)^Complete requests: +(\d+)$`).FindStringSubmatch(out.String())
+			if complete == nil || complete[1] != fields[len(strings.Fields(keep))+1] || !regexp.MustCompile(`(?m)^Failed requests: +0$`).MatchString(out.String()) ||
+				strings.Contains(out.String(), "Non-2xx") {
+				t.Errorf("ab %v:\n%s", fields, &out)
+			}
+			t.Logf("ab %v: p50 %s ms, p90 %s ms, p99 %s ms (race detector on)", fields, percentile(&out, "50"), percentile(&out, "90"), percentile(&out, "99"))
+		}
+	}
+	s.verify(0)
+	metrics := s.metrics()
+	for _, want := range []string{
+		`api_requests_total{code="200",method="GET",route="/accounts/summary/{id}"} 2000`, `api_requests_total{code="201",method="POST",route="/accounts"} 1000`,
+		`api_request_seconds_count{method="POST",route="/accounts"} 1000`, `api_cache_hits_total{cache="summaries"}`, `api_pending_writes 0`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics do not say %s", want)
+		}
+	}
+	d.signal(syscall.SIGTERM)
+	d.ends(0)
+}
+
+func percentile(out *bytes.Buffer, which string) string {
+	found := regexp.MustCompile(`(?m)^ +` + which + `% +(\d+)`).FindSubmatch(out.Bytes())
+	if found == nil {
+		return "?"
+	}
+	return string(found[1])
+}
+
+func (s *stand) metrics() string {
+	s.t.Helper()
+	code, body := s.ask(s.address["admin"], "/metrics")
+	if code != http.StatusOK {
+		s.t.Fatalf("/metrics answers %d %s", code, body)
+	}
+	return body
+}
+
+// The role beside a demo: its own address and admin listener, tokens where it can be reached from elsewhere, and what it
+// says when it can't start.
+func TestAPIRole(t *testing.T) {
+	s := newStand(t)
+	d := s.start()
+	var address [2]string
+	for i := range address {
+		port, err := process.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		address[i] = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	role := append([]string{"api", "--api-listen", address[0], "--admin-listen", address[1]}, append(s.client(), "--postgres-url", s.postgresURL())...)
+	r := s.begin(role...)
+	s.await(func() error {
+		if code, body := s.ask(address[1], "/readyz"); code != http.StatusOK || !strings.Contains(body, `"api":"ready"`) {
+			return fmt.Errorf("/readyz answers %d %s", code, body)
+		}
+		return nil
+	})
+	if code, body := s.ask(address[0], "/accounts/summary/test-account-001"); code != http.StatusOK || !strings.Contains(body, `"account_id":"test-account-001"`) {
+		t.Errorf("the role answers %d %s", code, body)
+	}
+	code, body := s.ask(address[0], "/stats")
+	var stats struct {
+		ES struct {
+			Queue struct {
+				QueueName map[string]struct {
+					AvgItemsPerSecond *float64 `json:"avgItemsPerSecond"`
+				} `json:"queueName"`
+			} `json:"queue"`
+			ReadIndex struct {
+				CachedRecord int `json:"cachedRecord"`
+			} `json:"readIndex"`
+		} `json:"es"`
+	}
+	if err := json.Unmarshal([]byte(body), &stats); err != nil || code != http.StatusOK || stats.ES.Queue.QueueName["$all"].AvgItemsPerSecond == nil || stats.ES.ReadIndex.CachedRecord != 1 {
+		t.Errorf("/stats answers %d %s (%v)", code, body, err)
+	}
+	r.signal(syscall.SIGTERM)
+	r.ends(0)
+
+	s.write("tokens", "alice 0123\n")
+	for _, c := range []struct {
+		code int
+		args []string
+		says []string
+	}{
+		{1, []string{"--api-listen", s.address["api"]}, []string{"--api-listen " + s.address["api"], "address already in use", "give another address"}},
+		{2, []string{"--api-listen", "0.0.0.0:0"}, []string{"--api-tokens FILE", "--api-insecure", "openssl rand", "sha256sum"}},
+		{2, []string{"--api-listen", ":0"}, []string{"--api-tokens FILE"}},
+		{2, []string{"--api-tokens", filepath.Join(s.folder, "nothing")}, []string{"--api-tokens", "nothing"}},
+		{2, []string{"--api-tokens", filepath.Join(s.folder, "tokens")}, []string{"line 1", "alice"}},
+		{2, []string{"--api-cache-size", "0"}, []string{"--api-cache-size is 0"}},
+	} {
+		out := s.run(c.code, append([]string{"api", "--api-listen", address[0], "--admin-listen", address[1]}, c.args...)...)
+		for _, words := range c.says {
+			if !strings.Contains(out.err, words) {
+				t.Errorf("api %v does not say %q: %s", c.args, words, out.err)
+			}
+		}
+	}
+	d.signal(syscall.SIGTERM)
+	d.ends(0)
+}
