@@ -98,7 +98,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	root.PersistentFlags().String(cli.ConfigFlag, "", "file of settings, YAML (LEDGERLINE_CONFIG)")
 	cli.AddFlags(root.PersistentFlags(), logSettings...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
-	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.generateCommand(), a.newCommand(), a.versionCommand())
+	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.monitorCommand(), a.publishCommand(), a.verifyCommand(), a.generateCommand(), a.newCommand(), a.versionCommand())
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
 	}

@@ -76,17 +76,24 @@ func (m *Monitor) Run(ctx context.Context) error {
 		m.metrics.fetches.Add(float64(requests))
 		m.metrics.bytes.Add(float64(bytes))
 	}}
-	tick := time.NewTicker(m.cfg.Interval)
-	defer tick.Stop()
+	pause := min(m.cfg.Interval, untilFirst)
 	for {
-		m.looked(ctx, m.look(ctx))
+		begun := time.Now()
+		err := m.look(ctx)
+		m.looked(ctx, err)
+		if err == nil {
+			pause = m.cfg.Interval
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-time.After(pause - time.Since(begun)):
 		}
 	}
 }
+
+// untilFirst is the pause until a look has seen everything once: while a system starts, its topics are made in a moment.
+const untilFirst = 100 * time.Millisecond
 
 // looked keeps what came of a look.
 func (m *Monitor) looked(ctx context.Context, err error) {
