@@ -39,7 +39,28 @@ func (a *App) listenAdmin(ctx context.Context) (*admin, error) {
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newBuildInfo())
-	return &admin{registry: reg, listener: l, parts: map[string]func() error{}}, nil
+	s := &admin{registry: reg, listener: l, parts: map[string]func() error{}}
+	reg.MustRegister(readyGauge{s})
+	return s, nil
+}
+
+// readyGauge tells a scrape what /readyz tells a person.
+type readyGauge struct{ admin *admin }
+
+var readyDesc = prometheus.NewDesc("ledgerline_ready", "1 when a part of this process is ready; /readyz says why one is not.", []string{"part"}, nil)
+
+// Describe implements prometheus.Collector.
+func (readyGauge) Describe(out chan<- *prometheus.Desc) { out <- readyDesc }
+
+// Collect implements prometheus.Collector.
+func (g readyGauge) Collect(out chan<- prometheus.Metric) {
+	for name, ask := range g.admin.parts {
+		ready := 1.0
+		if ask() != nil {
+			ready = 0
+		}
+		out <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready, name)
+	}
 }
 
 // listen takes an address; when it is taken, the error names the port and the flag.

@@ -36,7 +36,7 @@ func (a *App) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run the whole platform here, in one command",
 		Long: `Runs everything on loopback in the foreground: Kafka, schema registry, Postgres and ClickHouse, all embedded, with
-the producer, the projectors and the API. The first start loads a sample. Ctrl-C ends it; the next start goes on with the data.
+the producer, the projectors, the monitor and the API. The first start loads a sample. Ctrl-C ends it; the next start goes on with the data.
 
 --kafka-brokers, --registry-url, --postgres-url and --clickhouse-url use real servers instead of embedded ones.
 --once loads, projects, verifies, prints counts and rates, and exits: 0, or 1 when something differs.`,
@@ -77,7 +77,7 @@ the producer, the projectors and the API. The first start loads a sample. Ctrl-C
 		{Key: "postgres.url", Default: "", Help: "real Postgres to use instead of the embedded one"},
 		{Key: "clickhouse.url", Default: "", Help: "real ClickHouse to use instead of the embedded one"},
 	}
-	return a.withSettings(cmd, embedded, demoSettings, topicSettings, producerSettings, apiSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
+	return a.withSettings(cmd, embedded, demoSettings, topicSettings, producerSettings, apiSettings, monitorSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
 }
 
 // demo is one run of the whole platform.
@@ -242,6 +242,11 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 		return err
 	}
 	run("api", d.api.Ready, d.api.Run)
+	m, watch, err := d.app.monitor(d.admin.registry)
+	if err != nil {
+		return err
+	}
+	run("monitor", m.Ready, watch)
 	run("admin listener", nil, d.admin.serve)
 	return nil
 }

@@ -116,4 +116,7 @@ func (c Config) Validate() error {
 }
 
 // group is the consumer group of a kind's producers.
-func (c Config) group(kind string) string { return c.TopicPrefix + kind + ".producer" }
+func (c Config) group(kind string) string { return Group(c.TopicPrefix, kind) }
+
+// Group is the consumer group of a kind's producers.
+func Group(topicPrefix, kind string) string { return topicPrefix + kind + ".producer" }

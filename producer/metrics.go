@@ -8,10 +8,18 @@ const (
 	outcomeForwarded = "forwarded"
 )
 
+// Results of a transaction.
+const (
+	resultCommitted = "committed"
+	resultAborted   = "aborted" // by a rebalance: its commands are decided again by whoever owns them
+	resultFailed    = "failed"  // something could not be written
+	resultUnknown   = "unknown" // no answer to the commit
+)
+
 type metrics struct {
 	commands           *prometheus.CounterVec // by outcome
 	deadLetters        prometheus.Counter
-	transactions       *prometheus.CounterVec // by result: committed, aborted, unknown
+	transactions       *prometheus.CounterVec // by result
 	transactionSeconds prometheus.Histogram
 	batch              prometheus.Histogram // commands a transaction
 	restoreSeconds     prometheus.Histogram
@@ -49,6 +57,9 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0
+	}
+	for _, result := range []string{resultCommitted, resultAborted, resultFailed, resultUnknown} {
+		m.transactions.WithLabelValues(result)
 	}
 	return m
 }

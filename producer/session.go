@@ -208,7 +208,7 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	}
 	if err != nil {
 		tx.rollback()
-		s.metrics.transactions.WithLabelValues("aborted").Inc()
+		s.metrics.transactions.WithLabelValues(resultFailed).Inc()
 		if _, abortErr := s.gts.End(end, kgo.TryAbort); abortErr != nil {
 			err = errors.Join(err, fmt.Errorf("abort: %w", abortErr))
 		}
@@ -220,18 +220,18 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	switch {
 	case committed && err == nil:
 		tx.commit()
-		s.metrics.transactions.WithLabelValues("committed").Inc()
+		s.metrics.transactions.WithLabelValues(resultCommitted).Inc()
 		s.metrics.transactionSeconds.Observe(time.Since(started).Seconds())
 		s.metrics.batch.Observe(float64(len(batch)))
 		return nil
 	case !tx.ledger.reached && (err == nil || errors.Is(err, ErrFenced)):
 		// The offsets were never sent, so the transaction can't have been committed.
 		tx.rollback()
-		s.metrics.transactions.WithLabelValues("aborted").Inc()
+		s.metrics.transactions.WithLabelValues(resultAborted).Inc()
 		s.log.Info("transaction aborted by a rebalance", "commands", len(batch), "error", err)
 		return nil
 	default:
-		s.metrics.transactions.WithLabelValues("unknown").Inc()
+		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
 		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, len(batch), s.generation, errOr(err, "not committed"))
 	}
 }

@@ -54,6 +54,9 @@ func newMetrics(reg prometheus.Registerer, projector string) (*metrics, error) {
 	m.buffered = register(reg, m.buffered, &errs)
 	m.lagEvents = register(reg, m.lagEvents, &errs)
 	m.lagTime = register(reg, m.lagTime, &errs)
+	for _, stage := range []string{"claim", "decode", "fetch", "write"} {
+		m.retries.WithLabelValues(stage) // a counter that is not there can't be 0
+	}
 	return m, errors.Join(errs...)
 }
 

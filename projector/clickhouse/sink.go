@@ -145,8 +145,9 @@ func (c Config) options() (*ch.Options, error) {
 type Sink struct {
 	cfg Config
 
-	mu   sync.Mutex
-	conn ch.Conn
+	mu        sync.Mutex
+	conn      ch.Conn
+	rowTables map[string]bool // by a table's quoted name: whether it has columnRow
 }
 
 var _ projector.Sink = (*Sink)(nil)

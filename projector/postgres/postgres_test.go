@@ -155,6 +155,22 @@ func TestP6_RowsAndPositionMoveTogether_OrNotAtAll(t *testing.T) {
 	}
 }
 
+// Who watches from outside sees where the rows stand.
+func TestPositions_OfWhatIsStored(t *testing.T) {
+	d, b := fresh(t), entries(t)
+	if positions, err := d.sink.Positions(t.Context(), b.Plan); err != nil || len(positions) > 0 {
+		t.Errorf("before anything was made: %v, %v", positions, err)
+	}
+	store := d.claimed(b)
+	if err := write(t, store, b.Batch(0, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	positions, err := d.sink.Positions(t.Context(), b.Plan)
+	if err != nil || len(positions) != 2 || positions[0].Next != 10 || positions[1].Next != 0 || positions[0].TopicID != "one" {
+		t.Errorf("positions %v, %v", positions, err)
+	}
+}
+
 func TestP6_RowThatIsThereAlready_StopsAndMovesNothing(t *testing.T) {
 	d, b := fresh(t), entries(t)
 	store := d.claimed(b)

@@ -1,0 +1,260 @@
+package deploy_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/internal/kit"
+)
+
+// dashboard is what these tests need to know of a Grafana dashboard.
+type dashboard struct {
+	UID, Title string
+	Panels     []struct {
+		Title      string
+		Type       string
+		Datasource struct{ Type, UID string }
+		Targets    []struct {
+			Expr       string
+			Datasource struct{ Type, UID string }
+		}
+	}
+	Annotations struct{ List []struct{ Expr string } }
+}
+
+const lagDashboard = "grafana/dashboards/consumer-lag.json"
+
+func readDashboard(t *testing.T, path string) (d dashboard) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &d); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return d
+}
+
+// variables are what Grafana puts in place of a dashboard's variables.
+var variables = strings.NewReplacer("$__rate_interval", "5s", "$group", ".*")
+
+var (
+	quoted     = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+	selectors  = regexp.MustCompile(`\{[^}]*\}|\[[^\]]*\]`)
+	groupings  = regexp.MustCompile(`\b(?:by|without|on|ignoring)\s*\([^)]*\)`)
+	identifier = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*(\s*\()?`)
+	operators  = []string{"and", "or", "unless", "bool", "offset"}
+)
+
+// metricsOf are the metrics that a query names.
+func metricsOf(query string) (names []string) {
+	for _, noise := range []*regexp.Regexp{quoted, selectors, groupings} {
+		query = noise.ReplaceAllString(query, " ")
+	}
+	for _, found := range identifier.FindAllString(query, -1) {
+		if !strings.HasSuffix(found, "(") && !slices.Contains(operators, found) {
+			names = append(names, found)
+		}
+	}
+	return names
+}
+
+func TestMetricsOf(t *testing.T) {
+	got := metricsOf(`sum by (a, b) (rate(x_total{y=~"z(|or)"}[5m])) / on (c) group:ratio > 0.5 or absent(up) == 1 and changes((u - v)[2m:5s]) == 0`)
+	if want := []string{"x_total", "group:ratio", "up", "u", "v"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Every panel's query runs on a real Prometheus that scrapes running roles, and its value changes when what it shows does:
+// under load, with a frozen projector, without Postgres, with commands that cannot be decoded, with a hanging transaction,
+// after a restart, with a projection that was declared anew. Every metric that a rule or a panel names is there.
+func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
+	s := newSystem(t)
+	begun := time.Now()
+
+	s.load("first", 40, 10)
+	s.until(`sum(projector_events_total{projector="analytics"}) >= 400`)
+	s.until(`max(projection_lag) == 0`)
+
+	// A projector that stands still: the lag grows.
+	s.signal("projector", syscall.SIGSTOP)
+	s.load("second", 20, 10)
+	s.until(`min(projection_lag) > 3000`)
+	s.signal("projector", syscall.SIGCONT)
+	s.until(`max(projection_lag) == 0`)
+
+	s.garbage("account.commands")
+	s.until(`sum(ledgerline_producer_dead_letters_total) > 0`)
+
+	postgres := kit.Postgres(t)
+	postgres.Kill9()
+	s.until(`min(monitor_up) == 0`)
+	s.load("third", 20, 5)
+	s.until(`min(ledgerline_ready{part="projector account-summary"}) == 0`)
+	postgres.Restart(t)
+	s.until(`min(monitor_up) == 1 and min(ledgerline_ready) == 1`)
+
+	s.hang("account.events")
+
+	s.signal("producer", syscall.SIGSTOP) // commands wait, and the target is down
+	s.until(`min(up{job=~"ledgerline-.+"}) == 0`)
+	s.signal("producer", syscall.SIGCONT)
+	s.until(`min(up{job=~"ledgerline-.+"}) == 1`)
+	s.stop("producer")
+	s.start("producer")
+	s.ready("producer")
+	s.until(`sum(ledgerline_producer_restored_events_total) > 0`)
+
+	second := s.launch("second producer", s.binary, append([]string{"producer", "--admin-listen", freeAddress(t)}, roles["producer"]...))
+	s.until(`sum(ledgerline_producer_partitions) < 4`)
+	if err := second.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.until(`sum(ledgerline_producer_partitions) == 4`)
+
+	s.fingerprint("another")
+	s.stop("projector")
+	s.start("projector")
+	s.until(`max(projection_rebuild_required) == 1`)
+
+	s.panelsChanged(begun)
+	s.metricsExist()
+}
+
+// panelsChanged checks that each query of each panel has had more than one value.
+func (s *system) panelsChanged(begun time.Time) {
+	d := readDashboard(s.t, lagDashboard)
+	still := map[string]string{} // query to panel
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			if p.Datasource.UID != "ledgerline-prometheus" || target.Datasource.UID != p.Datasource.UID {
+				s.t.Errorf("panel %q asks datasource %q, %q", p.Title, p.Datasource.UID, target.Datasource.UID)
+			}
+			if s.admin["api"] == "" && strings.Contains(target.Expr, "api_") {
+				continue
+			}
+			still[variables.Replace(target.Expr)] = p.Title
+		}
+	}
+	s.t.Logf("%d queries", len(still))
+	eventually(s.t, "panels that never changed", func() error {
+		for query := range still {
+			values, err := s.values(query, begun)
+			if err != nil {
+				return err
+			}
+			for _, v := range values {
+				if len(v) > 1 {
+					delete(still, query)
+				}
+			}
+		}
+		if len(still) > 0 {
+			return fmt.Errorf("query and panel: %q", still)
+		}
+		return nil
+	})
+	for _, a := range d.Annotations.List {
+		if _, err := s.ask("query", url.Values{"query": {a.Expr}}); err != nil {
+			s.t.Error(err)
+		}
+	}
+}
+
+// metricsExist checks that rules and dashboards name what there is.
+func (s *system) metricsExist() {
+	code, body, err := get(s.prometheus + "/api/v1/label/__name__/values")
+	if err != nil {
+		s.t.Fatal(code, err)
+	}
+	var there struct{ Data []string }
+	if err := json.Unmarshal(body, &there); err != nil {
+		s.t.Fatal(err)
+	}
+	named := map[string]string{}
+	for _, g := range readYAML[ruleFile](s.t, "prometheus/rules.yml").Groups {
+		for _, r := range g.Rules {
+			for _, name := range metricsOf(r.Expr) {
+				named[name] = "rule " + r.Alert + r.Record
+			}
+		}
+	}
+	dashboards, err := filepath.Glob("grafana/dashboards/*.json")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, path := range dashboards {
+		for _, p := range readDashboard(s.t, path).Panels {
+			for _, target := range p.Targets {
+				for _, name := range metricsOf(variables.Replace(target.Expr)) {
+					named[name] = path + ", panel " + p.Title
+				}
+			}
+		}
+	}
+	for name, where := range named {
+		if !slices.Contains(there.Data, name) && (s.admin["api"] != "" || !strings.Contains(name, "api_")) {
+			s.t.Errorf("%s names %s, which nothing exposes", where, name)
+		}
+	}
+}
+
+// garbage publishes a command that nobody can decode.
+func (s *system) garbage(topic string) {
+	s.t.Helper()
+	if err := kit.Kafka(s.t).Client(s.t).ProduceSync(s.t.Context(), &kgo.Record{Topic: topic, Key: []byte("somebody"), Value: []byte("no command")}).FirstErr(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// hang leaves a transaction open until the monitor has seen it.
+func (s *system) hang(topic string) {
+	s.t.Helper()
+	client := kit.Kafka(s.t).Client(s.t, kgo.TransactionalID("stranger"))
+	if err := client.BeginTransaction(); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := client.ProduceSync(s.t.Context(), &kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("v")}).FirstErr(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.until(fmt.Sprintf(`max(kafka_partition_undecided_records{topic=%q}) > 0`, topic))
+	if err := client.EndTransaction(s.t.Context(), kgo.TryAbort); err != nil {
+		s.t.Fatal(err)
+	}
+	s.until(`max(kafka_partition_undecided_records) == 0`)
+}
+
+// fingerprint makes a projection one that was built from another declaration.
+func (s *system) fingerprint(value string) {
+	s.t.Helper()
+	address := ""
+	for _, e := range s.env {
+		if v, ok := strings.CutPrefix(e, "LEDGERLINE_POSTGRES_URL="); ok {
+			address = v
+		}
+	}
+	ctx := context.WithoutCancel(s.t.Context())
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "UPDATE ledgerline.generations SET fingerprint = $1 WHERE projection = 'account-summary'", value); err != nil {
+		s.t.Fatal(err)
+	}
+}
