@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/kafka"
@@ -32,6 +35,7 @@ type Domain struct {
 	Name        string                 // of the program, for its help
 	Aggregates  []producer.Definition  // what commands are sent to
 	Projections []projector.Projection // what is derived from their events
+	Queries     fs.FS                  // questions to ask of the projections in ClickHouse: .sql files, see package analytics
 
 	// Commands are subcommands of this domain alone, such as the bank's import.
 	Commands []func(*App) *cobra.Command
@@ -98,7 +102,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	root.PersistentFlags().String(cli.ConfigFlag, "", "file of settings, YAML (LEDGERLINE_CONFIG)")
 	cli.AddFlags(root.PersistentFlags(), logSettings...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
-	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.generateCommand(), a.newCommand(), a.versionCommand(),
+	root.AddCommand(a.demoCommand(), a.producerCommand(), a.projectorCommand(), a.publishCommand(), a.verifyCommand(), a.queryCommand(), a.generateCommand(), a.newCommand(), a.versionCommand(),
 		a.eventsCommand(), a.topicsCommand(), a.traceCommand(), a.configCommand())
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
@@ -141,6 +145,15 @@ func (d Domain) check() error {
 			errs = append(errs, fmt.Errorf("domain %s has two projections named %s", d.Name, p.ProjectionName()))
 		}
 		names[p.ProjectionName()] = true
+	}
+	catalogue, err := analytics.Open(d.Queries)
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("domain %s: %w", d.Name, err))...)
+	}
+	for _, q := range catalogue.Queries() {
+		if !names[q.Projection] {
+			errs = append(errs, fmt.Errorf("domain %s: question %s reads projection %s, which there is not: there are %s", d.Name, q.Name, q.Projection, strings.Join(slices.Sorted(maps.Keys(names)), ", ")))
+		}
 	}
 	return errors.Join(errs...)
 }
