@@ -14,7 +14,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/bankrows"
 )
 
-func run(t *testing.T, d ledgerline.Domain, args ...string) (code int, out, said string) {
+func runDomain(t *testing.T, d ledgerline.Domain, args ...string) (code int, out, said string) {
 	t.Helper()
 	var o, e bytes.Buffer
 	code = ledgerline.Run(t.Context(), d, args, &o, &e)
@@ -24,7 +24,7 @@ func run(t *testing.T, d ledgerline.Domain, args ...string) (code int, out, said
 func TestQuery_ListsAsksAndSaysWhatIsWrong(t *testing.T) {
 	r := bankrows.New(t)
 	server := "--clickhouse-url=" + r.URL
-	if code, _, said := run(t, bank.Domain(), "query", "top-accounts", server); code != 1 || !strings.Contains(said, "has a projector run on this server?") {
+	if code, _, said := runDomain(t, bank.Domain(), "query", "top-accounts", server); code != 1 || !strings.Contains(said, "has a projector run on this server?") {
 		t.Errorf("an empty server: %d %s", code, said)
 	}
 	r.Account("ann", "EUR", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
@@ -50,12 +50,12 @@ func TestQuery_ListsAsksAndSaysWhatIsWrong(t *testing.T) {
 		{[]string{"query", "top-accounts", "--clickhouse-url="}, 2, "", "--clickhouse-url"},
 		{[]string{"query", "top-accounts", "--clickhouse-url=http://127.0.0.1:1"}, 1, "", "connection refused"},
 	} {
-		code, out, said := run(t, bank.Domain(), test.args...)
+		code, out, said := runDomain(t, bank.Domain(), test.args...)
 		if code != test.code || !strings.Contains(out, test.out) || !strings.Contains(said, test.said) {
 			t.Errorf("%v: %d\n%s\n%s\nwant %d %q %q", test.args, code, out, said, test.code, test.out, test.said)
 		}
 	}
-	_, out, _ := run(t, bank.Domain(), "query", "bank-balance", server, "--json", "--param", "step=day")
+	_, out, _ := runDomain(t, bank.Domain(), "query", "bank-balance", server, "--json", "--param", "step=day")
 	var a analytics.Answer
 	if err := json.Unmarshal([]byte(out), &a); err != nil || len(a.Rows) != 1 || !a.AsOf.Exact || a.Params["step"] != "day" || a.Params["to"] != "2299-12-31" {
 		t.Errorf("%v in\n%s", err, out)
@@ -68,11 +68,11 @@ func TestDomain_QuestionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		"broken.sql": &fstest.MapFile{Data: []byte("SELECT 1")},
 		"worse.sql":  &fstest.MapFile{Data: []byte("-- title: T\n-- answers: Q?\n-- projection: analytics, event time t\nDROP TABLE x")},
 	}
-	if code, _, said := run(t, d, "producer"); code == 0 || !strings.Contains(said, "broken.sql") || !strings.Contains(said, "worse.sql") {
+	if code, _, said := runDomain(t, d, "producer"); code == 0 || !strings.Contains(said, "broken.sql") || !strings.Contains(said, "worse.sql") {
 		t.Errorf("%d %s", code, said)
 	}
 	d.Queries = fstest.MapFS{"q.sql": &fstest.MapFile{Data: []byte("-- title: T\n-- answers: Q?\n-- projection: another, event time t\nSELECT 1")}}
-	if code, _, said := run(t, d, "producer"); code == 0 || !strings.Contains(said, "projection another, which there is not: there are account-summary, analytics") {
+	if code, _, said := runDomain(t, d, "producer"); code == 0 || !strings.Contains(said, "projection another, which there is not: there are account-summary, analytics") {
 		t.Errorf("%d %s", code, said)
 	}
 }
