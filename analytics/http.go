@@ -184,7 +184,7 @@ func (a *asked) form() (string, error) {
 	case "":
 	default:
 		return "", huma.Error422UnprocessableEntity("the form of the answer cannot be had",
-			&huma.ErrorDetail{Message: "give json or csv", Location: "query." + formatParam, Value: format})
+			&huma.ErrorDetail{Message: fmt.Sprintf("%q: give json or csv", format), Location: "query." + formatParam, Value: format})
 	}
 	for part := range strings.SplitSeq(a.Accept, ",") {
 		switch kind, _, _ := mime.ParseMediaType(part); kind {
@@ -223,7 +223,7 @@ func paramDetails(err error) (details []error) {
 		return details
 	}
 	if p, ok := errors.AsType[*ParamError](err); ok {
-		details = append(details, &huma.ErrorDetail{Message: p.Remedy, Location: "query." + p.Param, Value: p.Value})
+		details = append(details, &huma.ErrorDetail{Message: fmt.Sprintf("%q: %s", p.Value, p.Remedy), Location: "query." + p.Param, Value: p.Value})
 	}
 	return details
 }
