@@ -81,6 +81,10 @@ build: ## bin/ledgerline
 bench: ## the Go benchmarks of all packages; BENCH=regexp picks some
 	@go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem $(PKG)
 
+.PHONY: bench-analytics
+bench-analytics: ## the bank's questions over BENCH_ROWS=10000000 rows, and what keeps them fast; BENCH_JSON=file
+	@go run ./internal/bench/analytics
+
 .PHONY: vuln
 vuln: ## known vulnerabilities, from the internet
 	@$(call TOOL,govulncheck) ./...

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/api"
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
@@ -33,6 +36,7 @@ type Domain struct {
 	Name        string                 // of the program, for its help
 	Aggregates  []producer.Definition  // what commands are sent to
 	Projections []projector.Projection // what is derived from their events
+	Queries     fs.FS                  // questions to ask of the projections in ClickHouse: .sql files, see package analytics
 
 	// Routes registers the domain's HTTP operations. nil: there are those of the platform alone.
 	Routes func(*api.API) error
@@ -110,6 +114,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 		a.publishCommand(),
 		a.eventsCommand(),
 		a.topicsCommand(),
+		a.queryCommand(),
 		a.traceCommand(),
 		a.verifyCommand(),
 		a.newCommand(),
@@ -158,6 +163,15 @@ func (d Domain) check() error {
 			errs = append(errs, fmt.Errorf("domain %s has two projections named %s", d.Name, p.ProjectionName()))
 		}
 		names[p.ProjectionName()] = true
+	}
+	catalogue, err := analytics.Open(d.Queries)
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("domain %s: %w", d.Name, err))...)
+	}
+	for _, q := range catalogue.Queries() {
+		if !names[q.Projection] {
+			errs = append(errs, fmt.Errorf("domain %s: question %s reads projection %s, which there is not: there are %s", d.Name, q.Name, q.Projection, strings.Join(slices.Sorted(maps.Keys(names)), ", ")))
+		}
 	}
 	return errors.Join(errs...)
 }

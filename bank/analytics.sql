@@ -1,4 +1,6 @@
 -- One row an event of an account. _partition and _offset say where in the log it stands.
+-- The sums that most questions need are projections: each part of the table holds its own, made when it is written, so they
+-- are as exactly once as the rows, belong to the generation, and serve any query that asks for them, whoever wrote it.
 CREATE TABLE {{table}} (
     aggregate_id  String,
     sequence      Int64,                  -- of the event in its account
@@ -12,7 +14,15 @@ CREATE TABLE {{table}} (
     business_time DateTime64(6, 'UTC'),
     recorded_at   DateTime64(6, 'UTC'),   -- when it was written to the log
     _partition    Int32,
-    _offset       Int64
+    _offset       Int64,
+    PROJECTION by_day (
+        SELECT toDate32(business_time), currency, type, category, count(), sum(amount_minor), sum(abs(amount_minor)), max(business_time)
+        GROUP BY toDate32(business_time), currency, type, category
+    ),
+    PROJECTION by_account (
+        SELECT aggregate_id, max(currency), sum(amount_minor), sum(abs(amount_minor)), countIf(amount_minor != 0), countIf(type = 'AccountClosed')
+        GROUP BY aggregate_id
+    )
 )
 ENGINE = MergeTree
 ORDER BY (aggregate_id, sequence)

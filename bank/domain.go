@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledgerline-es/ledgerline"
+	questions "github.com/ledgerline-es/ledgerline/analytics/bank"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/projector"
 )
@@ -16,6 +17,7 @@ func Domain() ledgerline.Domain {
 		Name:        "ledgerline",
 		Aggregates:  []producer.Definition{Account},
 		Projections: []projector.Projection{AccountSummary, TransactionHistory, Analytics},
+		Queries:     questions.FS,
 		Routes:      Routes,
 		Commands:    []func(*ledgerline.App) *cobra.Command{importCommand},
 		Sample:      loadSample,
@@ -44,6 +46,10 @@ func tryIt(at ledgerline.Addresses) []ledgerline.Suggestion {
 		{
 			What:    "where the money went, in ClickHouse",
 			Command: fmt.Sprintf(`curl '%s' --data-binary "SELECT category, count(), -sum(amount_minor) / 100 AS spent FROM bank.account_events WHERE amount_minor < 0 GROUP BY category ORDER BY spent DESC FORMAT PrettyCompact"`, at.ClickHouse),
+		},
+		{
+			What:    "what the bank wants to know: ledgerline query lists all questions",
+			Command: fmt.Sprintf("bin/ledgerline query top-accounts --param top=5 --clickhouse-url %s", at.ClickHouse),
 		},
 		{
 			What:    "settle doubt: the log against every row",

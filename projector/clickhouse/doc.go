@@ -24,5 +24,6 @@
 //     inserts, is behind what its successor recorded.
 //   - One partition an insert. A token for several partitions could not be repeated by members that own some of them.
 //   - A block that falls into several partitions of the table can be stored in part; settling by row mends that too.
+//   - Who asks questions of the rows learns from ReadReach which events they hold, without a lock and without waiting.
 //   - Rows carry _partition and _offset, and _row when an event can give several: declare them in the CREATE text.
 package clickhouse

@@ -70,11 +70,14 @@ type ledgerState struct {
 	since   time.Time
 }
 
+// lastRange are the columns of the range that was begun last in a group of the ledger's rows.
+var lastRange = fmt.Sprintf(
+	"argMaxIf(topic_id, %[1]s), argMaxIf(first_offset, %[1]s), argMaxIf(next_offset, %[1]s), argMaxIf(rows, %[1]s), argMaxIf(recorded_at, %[1]s)",
+	"(epoch, owner, next_offset), next_offset > 0")
+
 // readLedger reads the state of partitions; those that have none are not in the answer. No ids: all.
 func (c *client) readLedger(ctx context.Context, plan projector.Plan, ids []int32) (map[int32]ledgerState, error) {
-	const rank = "(epoch, owner, next_offset), next_offset > 0"
-	return c.readStates(ctx, plan, ids, fmt.Sprintf(
-		"argMaxIf(topic_id, %[1]s), argMaxIf(first_offset, %[1]s), argMaxIf(next_offset, %[1]s), argMaxIf(rows, %[1]s), argMaxIf(recorded_at, %[1]s)", rank),
+	return c.readStates(ctx, plan, ids, lastRange,
 		func(s *ledgerState) []any { return []any{&s.topicID, &s.last.first, &s.last.next, &s.rows, &s.since} })
 }
 

@@ -1,0 +1,52 @@
+package analytics
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// UnknownQueryError says that a catalogue has no question of that name.
+type UnknownQueryError struct {
+	Name  string
+	Names []string // that there are
+}
+
+func (e *UnknownQueryError) Error() string {
+	if len(e.Names) == 0 {
+		return fmt.Sprintf("there is no question %q: the catalogue is empty", e.Name)
+	}
+	return fmt.Sprintf("there is no question %q: there are %s", e.Name, strings.Join(e.Names, ", "))
+}
+
+// ParamError says what is wrong with a value that a question was asked with.
+type ParamError struct{ Query, Param, Value, Remedy string }
+
+func (e *ParamError) Error() string {
+	return fmt.Sprintf("%s: parameter %s is %q: %s", e.Query, e.Param, e.Value, e.Remedy)
+}
+
+// ErrTooLong says that the server gave a question up after its time limit.
+var ErrTooLong = errors.New("it took too long")
+
+// explain puts a server's refusal in words that help.
+func explain(q Query, err error) error {
+	var x *ch.Exception
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &x):
+		return fmt.Errorf("ask %s: %w", q.Name, err)
+	}
+	switch x.Code {
+	case 159, 160: // timeout exceeded, too slow
+		return fmt.Errorf("%s: %w: more than %s: ask for less, or raise the limit in its header", q.Name, ErrTooLong, q.Timeout)
+	case 164: // a user's own profile is read-only and may not even set limits
+		return fmt.Errorf("ask %s: %w: give the user a profile with readonly = 0 or 2: the question itself is asked with readonly = 1", q.Name, err)
+	case 497, 516, 192, 193:
+		return fmt.Errorf("ask %s: %w: the user needs SELECT on the projection's database and on database ledgerline", q.Name, err)
+	}
+	return fmt.Errorf("ask %s: %w", q.Name, err)
+}
