@@ -54,7 +54,7 @@ func (b *book) seen(rec *kgo.Record) bool { return rec.Offset < b.next[rec.Topic
 // on, never that the command is bad.
 func (b *book) process(c *command) (result, error) {
 	b.advance(c.rec)
-	if c.refused != nil {
+	if c.refused != nil && !c.refused.elsewhere {
 		return b.refuse(c, c.refused)
 	}
 	if schemas.Partition(c.id, b.writer.partitions) != b.partition {
@@ -62,6 +62,9 @@ func (b *book) process(c *command) (result, error) {
 			return b.refuse(c, refuse(CodeMisrouted, "forwarded from %s to partition %d, which is not %s's", from, b.partition, c.id))
 		}
 		return result{records: []*kgo.Record{b.writer.forward(c)}, outcome: outcomeForwarded}, nil
+	}
+	if c.refused != nil {
+		return b.refuse(c, c.refused)
 	}
 	if a := b.window.find(c.id, c.meta.CommandID, c.at); a != nil {
 		if a.hash != c.hash {
@@ -78,9 +81,11 @@ func (b *book) process(c *command) (result, error) {
 		version, sources = h.version, h.sources
 	}
 	if c.source != "" {
-		if last, ok := lastOf(sources, c.source); ok && c.sequence <= last.sequence {
-			return b.answerSeen(c, last, version)
-		} else if !ok && len(sources) >= b.limits.sources {
+		last, ok := lastOf(sources, c.source)
+		if outcome, seen := last.processed(c.sequence); seen {
+			return b.answerSeen(c, outcome, last, version)
+		}
+		if !ok && len(sources) >= b.limits.sources {
 			return b.refuse(c, refuse(CodeTooManySources, "aggregate %s already has %d numbered senders: send without source, or raise the limit", c.id, len(sources)))
 		}
 	}
@@ -132,7 +137,7 @@ func (b *book) decide(c *command, version int64) (result, error) {
 
 // answer writes a reply, and remembers it when a repetition is to get it again.
 func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, error) {
-	r.CommandID = c.meta.CommandID
+	r.CommandID, r.Code, r.Message = c.meta.CommandID, clip(r.Code, maxText), clip(r.Message, maxMessage) // a rule may have quoted anything
 	records, err := b.writer.reply(c, &r, remember)
 	if err != nil {
 		return result{}, err
@@ -150,19 +155,18 @@ func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, er
 	return result{records: records, outcome: outcome}, nil
 }
 
-// answerSeen answers a number that its sender used before. What became of the last one is known; of an older one only that
-// it was processed.
-func (b *book) answerSeen(c *command, last sourceSeen, version int64) (result, error) {
-	r := ledgerline.Reply{Outcome: Accepted, Duplicate: true, Code: CodeSourceSequenceSeen, Version: version}
+// answerSeen answers a number that its sender used before.
+func (b *book) answerSeen(c *command, outcome string, last sourceSeen, version int64) (result, error) {
+	r := ledgerline.Reply{Outcome: outcome, Duplicate: true, Code: CodeSourceSequenceSeen, Version: version}
 	r.Message = "this number of source " + c.source + " was processed before; nothing was done again"
-	if c.sequence == last.sequence {
-		r.Outcome = last.outcome
-		if last.code != "" {
-			r.Message += "; it was " + last.outcome + ": " + last.code
-		}
+	if c.sequence == last.sequence && last.code != "" {
+		r.Message += "; it was " + last.outcome + ": " + last.code
 	}
 	return b.answer(c, r, false)
 }
+
+// maxMessage bounds a reply's message, in bytes.
+const maxMessage = 2 << 10
 
 // refuse answers with an error, and keeps the record as a dead letter where somebody must look at it.
 func (b *book) refuse(c *command, why *refusal) (result, error) {
@@ -170,7 +174,7 @@ func (b *book) refuse(c *command, why *refusal) (result, error) {
 	if h := b.shelf.head(c.id); h != nil {
 		version = h.version
 	}
-	res, err := b.answer(c, ledgerline.Reply{Outcome: Error, Code: why.code, Message: clip(why.message, 2<<10), Version: version}, false)
+	res, err := b.answer(c, ledgerline.Reply{Outcome: Error, Code: why.code, Message: why.message, Version: version}, false)
 	if err != nil {
 		return result{}, err
 	}
@@ -180,36 +184,17 @@ func (b *book) refuse(c *command, why *refusal) (result, error) {
 	return res, nil
 }
 
-// note keeps a numbered sender's last number.
+// note keeps that a numbered sender's command was processed.
 func (b *book) note(c *command, outcome, code string) {
 	if c.source == "" {
 		return
 	}
 	b.shelf.touch(c.id)
-	s := sourceSeen{source: c.source, sequence: c.sequence, outcome: outcome, code: code}
 	h := b.shelf.head(c.id)
-	h.sources = with(h.sources, s)
-	b.marks[markKey{c.id, c.source}] = s
-}
-
-func lastOf(sources []sourceSeen, source string) (sourceSeen, bool) {
-	for _, s := range sources {
-		if s.source == source {
-			return s, true
-		}
-	}
-	return sourceSeen{}, false
-}
-
-// with gives the sources with one of them replaced or added, in a slice of its own: the old one may be needed for rollback.
-func with(sources []sourceSeen, s sourceSeen) []sourceSeen {
-	out := make([]sourceSeen, 0, len(sources)+1)
-	for _, old := range sources {
-		if old.source != s.source {
-			out = append(out, old)
-		}
-	}
-	return append(out, s)
+	last, _ := lastOf(h.sources, c.source)
+	last = last.process(c.sequence, outcome, code)
+	h.sources = with(h.sources, last)
+	b.marks[markKey{c.id, c.source}] = last
 }
 
 func (b *book) advance(rec *kgo.Record) {

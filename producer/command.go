@@ -2,8 +2,11 @@ package producer
 
 import (
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,14 +25,15 @@ type command struct {
 	explicitID bool  // the sender gave a ce_id
 	expected   int64 // expected-version; -1: none
 	source     string
-	sequence   int64 // source-sequence; 0: none
-	reply      replyTo
+	sequence   int64    // source-sequence; 0: none
+	reply      replyTo  // what was asked for
+	replyCopy  *replyTo // where a copy of the reply goes: only what replyTopics.resolve has allowed
 
 	record  schemas.Record // the decoded value; nil when refused
 	refused *refusal       // why the command can't be processed
 }
 
-// replyTo asks for a copy of the reply.
+// replyTo is where a copy of the reply is to go.
 type replyTo struct {
 	topic     string
 	partition int32 // -1: by the key
@@ -41,6 +45,8 @@ type refusal struct {
 	code    string
 	message string
 	dead    bool // the record goes to the dead letters
+
+	elsewhere bool // it is the aggregate's owner that refuses it: a reply stands in the partition of its aggregate
 }
 
 func refuse(code, format string, args ...any) *refusal {
@@ -63,21 +69,31 @@ func readCommand(rec *kgo.Record) command {
 	bad := func(header, value, wanted string) {
 		if c.refused == nil {
 			c.refused = refuse(CodeBadHeader, "header %s is %q, wanted %s", header, clip(value, 100), wanted)
+			c.refused.elsewhere = true
 		}
 	}
 	for _, h := range rec.Headers {
 		value := string(h.Value)
 		switch h.Key {
 		case schemas.HeaderID:
-			c.meta.CommandID, c.explicitID = value, value != ""
-			if len(value) > maxCommandID {
-				c.meta.CommandID = clip(value, maxCommandID)
-				bad(h.Key, value, fmt.Sprintf("at most %d bytes", maxCommandID))
+			c.meta.CommandID, c.explicitID = clip(value, maxText), value != ""
+			if !isText(value) {
+				bad(h.Key, value, wantedText)
 			}
 		case schemas.HeaderCorrelationID:
-			c.meta.CorrelationID = value
+			c.meta.CorrelationID = clip(value, maxText)
+			if !isText(value) {
+				bad(h.Key, value, wantedText)
+			}
 		case schemas.HeaderAuthID:
-			c.meta.Principal = value
+			c.meta.Principal = clip(value, maxText)
+			if !isText(value) {
+				bad(h.Key, value, wantedText)
+			}
+		case schemas.HeaderAuthType, schemas.HeaderTraceParent: // copied to the events
+			if !isText(value) {
+				bad(h.Key, value, wantedText)
+			}
 		case schemas.HeaderTime:
 			t, err := schemas.ParseTime(value)
 			if err != nil {
@@ -86,8 +102,8 @@ func readCommand(rec *kgo.Record) command {
 			}
 			c.meta.Time = t
 		case schemas.HeaderExpectedVersion:
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil || n < 0 {
+			n, ok := wholeNumber(value)
+			if !ok {
 				bad(h.Key, value, "a whole number from 0")
 				continue
 			}
@@ -98,8 +114,8 @@ func readCommand(rec *kgo.Record) command {
 				bad(h.Key, value, "1 to 128 of A-Z a-z 0-9 . _ : -")
 			}
 		case schemas.HeaderStreamSequence:
-			n, err := strconv.ParseInt(value, 10, 64)
-			if err != nil || n < 1 {
+			n, ok := wholeNumber(value)
+			if !ok || n < 1 {
 				bad(h.Key, value, "a whole number from 1")
 				continue
 			}
@@ -107,8 +123,8 @@ func readCommand(rec *kgo.Record) command {
 		case schemas.HeaderReplyTopic:
 			c.reply.topic = value
 		case schemas.HeaderReplyPartition:
-			n, err := strconv.ParseInt(value, 10, 32)
-			if err != nil || n < 0 {
+			n, ok := wholeNumber(value)
+			if !ok || n > math.MaxInt32 {
 				bad(h.Key, value, "a partition number")
 				continue
 			}
@@ -125,6 +141,7 @@ func readCommand(rec *kgo.Record) command {
 	}
 	if (c.source != "") != (c.sequence != 0) && c.refused == nil {
 		c.refused = refuse(CodeBadHeader, "headers %s and %s belong together: give both or none", schemas.HeaderStreamSource, schemas.HeaderStreamSequence)
+		c.refused.elsewhere = true
 	}
 	if err := schemas.ValidateID(c.id); err != nil {
 		c.refused = refuse(CodeBadKey, "record key: %v", err)
@@ -132,17 +149,36 @@ func readCommand(rec *kgo.Record) command {
 	return c
 }
 
-// maxCommandID bounds what a stranger can make every member remember.
-const maxCommandID = 256
+// maxText bounds, in bytes, the texts in headers that a stranger can make every member remember, and every event carry.
+const maxText = 256
+
+var wantedText = fmt.Sprintf("at most %d bytes of UTF-8 without U+0000", maxText)
+
+func isText(s string) bool {
+	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
+}
+
+// wholeNumber reads decimal digits and nothing else.
+func wholeNumber(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil && s[0] != '+'
+}
 
 // origin names where a record stands: the id of a command that came without one.
 func origin(rec *kgo.Record) string {
 	return rec.Topic + "/" + strconv.Itoa(int(rec.Partition)) + "/" + strconv.FormatInt(rec.Offset, 10)
 }
 
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
+// overhead is the size of a record beside its value, in bytes.
+func overhead(rec *kgo.Record) int {
+	n := len(rec.Key)
+	for _, h := range rec.Headers {
+		n += len(h.Key) + len(h.Value)
 	}
-	return s[:n]
+	return n
+}
+
+// clip makes a text of at most n bytes of valid UTF-8.
+func clip(s string, n int) string {
+	return strings.ToValidUTF8(s[:min(len(s), n)], "")
 }

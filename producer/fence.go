@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -60,11 +61,15 @@ func (a *assignment) fetched(_ context.Context, offsets map[string]map[int32]kgo
 	return offsets, nil
 }
 
-// offsets are those that the group had when it assigned the partitions.
+// offsets are those that the group had when it assigned the partitions, as a copy.
 func (a *assignment) offsets() map[string]map[int32]int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.committed
+	offsets := map[string]map[int32]int64{}
+	for topic, parts := range a.committed {
+		offsets[topic] = maps.Clone(parts)
+	}
+	return offsets
 }
 
 // owned is what this member owns in the generation that it is in now; nothing while that is not known.

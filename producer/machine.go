@@ -48,13 +48,6 @@ type head struct {
 	sources []sourceSeen // last numbers of the senders that number their commands; replaced, never written into
 }
 
-type sourceSeen struct {
-	source   string
-	sequence int64
-	outcome  string // of the command with that number
-	code     string
-}
-
 // verdict is an answer of the rules, encoded.
 type verdict struct {
 	rejected bool

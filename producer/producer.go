@@ -158,6 +158,8 @@ func (p *Producer) session(ctx context.Context) error {
 		assignment: given,
 		generation: -1,
 		books:      map[int32]*book{},
+		astray:     map[input]bool{},
+		held:       map[input]<-chan struct{}{},
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup

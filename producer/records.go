@@ -1,12 +1,22 @@
 package producer
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
+)
+
+const (
+	// maxHeaders and maxOverhead bound what a command may have beside its value: a record that carries on some of it must fit a
+	// Kafka batch. maxOverhead is in bytes, the key counted.
+	maxHeaders  = 1000
+	maxOverhead = 64 << 10
+	// maxDeadLetter is the largest command, in bytes, that is kept as a dead letter, with room for the reason.
+	maxDeadLetter = deadLetterBatchBytes - 128<<10
 )
 
 // writer makes the records that one kind's transactions write. Partitions are always set by hand: the aggregate id decides,
@@ -36,6 +46,9 @@ func envelope(headers []kgo.RecordHeader, id, typ, source string) []kgo.RecordHe
 	)
 }
 
+// inherited are the headers that a command's events take over.
+var inherited = []string{schemas.HeaderCorrelationID, schemas.HeaderAuthType, schemas.HeaderAuthID, schemas.HeaderTraceParent}
+
 // event makes the record of one event of a command.
 func (w *writer) event(c *command, sequence int64, first bool, e encodedEvent) *kgo.Record {
 	key := schemas.EventKey(c.id, sequence)
@@ -50,10 +63,9 @@ func (w *writer) event(c *command, sequence int64, first bool, e encodedEvent) *
 	if c.source != "" {
 		h = append(h, header(schemas.HeaderStreamSource, c.source), header(schemas.HeaderStreamSequence, strconv.FormatInt(c.sequence, 10)))
 	}
-	for _, copied := range c.rec.Headers { // who did it, and to what it belongs
-		switch copied.Key {
-		case schemas.HeaderCorrelationID, schemas.HeaderAuthType, schemas.HeaderAuthID, schemas.HeaderTraceParent:
-			h = append(h, copied)
+	for _, key := range inherited { // who did it, and to what it belongs
+		if value, ok := schemas.Header(c.rec, key); ok {
+			h = append(h, header(key, value))
 		}
 	}
 	return &kgo.Record{Topic: w.topics.Events, Partition: c.rec.Partition, Key: []byte(key), Value: e.data, Headers: h}
@@ -70,56 +82,64 @@ func (w *writer) reply(c *command, r *ledgerline.Reply, remember bool) ([]*kgo.R
 	if remember {
 		h = append(h, header(schemas.HeaderCommandHash, formatHash(c.hash)))
 	}
-	for _, copied := range c.rec.Headers {
-		if copied.Key == schemas.HeaderCorrelationID {
-			h = append(h, copied)
-		}
+	if value, ok := schemas.Header(c.rec, schemas.HeaderCorrelationID); ok {
+		h = append(h, header(schemas.HeaderCorrelationID, clip(value, maxText)))
 	}
 	out := []*kgo.Record{{Topic: w.topics.Replies, Partition: c.rec.Partition, Key: []byte(clip(c.id, schemas.MaxIDLength)), Value: data, Headers: h}}
-	if c.reply.topic != "" && c.reply.partition >= 0 {
-		key := c.reply.key
+	if to := c.replyCopy; to != nil {
+		key := to.key
 		if key == nil {
 			key = out[0].Key
 		}
-		out = append(out, &kgo.Record{Topic: c.reply.topic, Partition: c.reply.partition, Key: key, Value: data, Headers: h})
+		out = append(out, &kgo.Record{Topic: to.topic, Partition: to.partition, Key: key, Value: data, Headers: h})
 	}
 	return out, nil
 }
 
 // forward sends a command to the partition that its aggregate belongs to, under the id that it had where it was published.
 func (w *writer) forward(c *command) *kgo.Record {
-	h := make([]kgo.RecordHeader, 0, len(c.rec.Headers)+2)
+	h := make([]kgo.RecordHeader, 0, len(c.rec.Headers)+3)
 	for _, copied := range c.rec.Headers {
-		if copied.Key != schemas.HeaderID {
+		if c.explicitID || copied.Key != schemas.HeaderID {
 			h = append(h, copied)
 		}
 	}
-	h = append(h, header(schemas.HeaderID, c.meta.CommandID), header(schemas.HeaderOrigin, origin(c.rec)))
+	if !c.explicitID {
+		h = append(h, header(schemas.HeaderID, c.meta.CommandID))
+	}
+	h = append(h, header(schemas.HeaderOrigin, origin(c.rec)))
 	if _, timed := schemas.Header(c.rec, schemas.HeaderTime); !timed {
 		h = append(h, header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)))
 	}
 	return &kgo.Record{Topic: c.rec.Topic, Partition: schemas.Partition(c.id, w.partitions), Key: c.rec.Key, Value: c.rec.Value, Headers: h}
 }
 
-// deadLetter keeps the bytes of a command that can't be processed, with the reason.
+// deadLetter keeps the bytes of a command that can't be processed, with the reason. Of one that is too large to be kept it keeps
+// where it stands and how large it was: the commands topic holds it for some days.
 func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
-	h := make([]kgo.RecordHeader, 0, len(c.rec.Headers)+4)
-	for _, copied := range c.rec.Headers {
-		if copied.Key != schemas.HeaderOrigin {
-			h = append(h, copied)
-		}
-	}
 	from, forwarded := schemas.Header(c.rec, schemas.HeaderOrigin)
 	if !forwarded {
 		from = origin(c.rec)
 	}
-	h = append(h,
-		header(schemas.HeaderOrigin, from),
+	reason := []kgo.RecordHeader{
+		header(schemas.HeaderOrigin, clip(from, maxText)),
 		header(schemas.HeaderDeadReason, r.code),
 		header(schemas.HeaderDeadError, clip(r.message, 8<<10)),
 		header(schemas.HeaderDeadAttempts, "1"),
-	)
-	return &kgo.Record{Topic: w.topics.DeadLetters, Partition: c.rec.Partition, Key: c.rec.Key, Value: c.rec.Value, Headers: h}
+	}
+	dead := &kgo.Record{Topic: w.topics.DeadLetters, Partition: c.rec.Partition}
+	if size := len(c.rec.Value) + overhead(c.rec); size > maxDeadLetter || len(c.rec.Headers) > maxHeaders {
+		dead.Headers = slices.Concat(reason, []kgo.RecordHeader{header(schemas.HeaderDeadSize, strconv.Itoa(size))})
+		return dead
+	}
+	dead.Key, dead.Value = c.rec.Key, c.rec.Value
+	for _, copied := range c.rec.Headers {
+		if copied.Key != schemas.HeaderOrigin {
+			dead.Headers = append(dead.Headers, copied)
+		}
+	}
+	dead.Headers = append(dead.Headers, reason...)
+	return dead
 }
 
 // Keys of the platform's own records in the snapshots topic begin with a byte that no aggregate id may hold.
@@ -129,7 +149,7 @@ const (
 )
 
 func (w *writer) sourceMark(partition int32, id string, s sourceSeen) (*kgo.Record, error) {
-	data, err := w.marks.Append(nil, &ledgerline.SourceMark{Sequence: s.sequence, Outcome: s.outcome, Code: s.code})
+	data, err := w.marks.Append(nil, s.mark())
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package producer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -30,28 +33,36 @@ type replyTopic struct {
 	asked      time.Time
 }
 
-// resolve gives the partition that the copy of a reply goes to, or why it can't go there.
-func (r *replyTopics) resolve(ctx context.Context, to replyTo, id string) (int32, *refusal) {
+// resolve says where the copy of a reply goes, or why it goes nowhere. An error means that the broker could not be asked.
+func (r *replyTopics) resolve(ctx context.Context, to replyTo, id string) (*replyTo, *refusal, error) {
 	if !r.allows(to.topic) {
-		return 0, refuse(CodeReplyTopic, "replies may not go to topic %q: the setting --reply-topics lists where they may", clip(to.topic, 249))
+		return nil, refuse(CodeReplyTopic, "replies may not go to topic %q: the setting --producer-reply-topics lists where they may", clip(to.topic, 249)), nil
 	}
-	n := r.partitions(ctx, to.topic)
+	n, err := r.partitions(ctx, to.topic)
 	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("look up reply topic %s: %w", to.topic, err)
 	case n == 0:
-		return 0, refuse(CodeReplyTopic, "reply topic %s does not exist", to.topic)
+		return nil, refuse(CodeReplyTopic, "reply topic %s does not exist", to.topic), nil
 	case to.partition >= n:
-		return 0, refuse(CodeReplyTopic, "reply topic %s has %d partitions, there is no partition %d", to.topic, n, to.partition)
+		return nil, refuse(CodeReplyTopic, "reply topic %s has %d partitions, there is no partition %d", to.topic, n, to.partition), nil
+	case len(to.key) > maxText:
+		return nil, refuse(CodeReplyTopic, "the reply key has %d bytes: give at most %d", len(to.key), maxText), nil
 	case to.partition >= 0:
-		return to.partition, nil
 	case to.key != nil:
-		return schemas.Partition(string(to.key), n), nil
+		to.partition = schemas.Partition(string(to.key), n)
+	default:
+		to.partition = schemas.Partition(id, n)
 	}
-	return schemas.Partition(id, n), nil
+	return &to, nil, nil
 }
+
+// platformTopics are the ends of names of topics that hold what everything else is made of, of whichever kind and prefix.
+var platformTopics = []string{".events", ".snapshots", schemas.PinsTopic("")}
 
 func (r *replyTopics) allows(topic string) bool {
 	own := []string{r.own.Commands, r.own.Internal, r.own.Events, r.own.Snapshots, r.own.Replies, r.own.DeadLetters}
-	if slices.Contains(own, topic) || strings.HasSuffix(topic, ".events") || strings.HasSuffix(topic, ".snapshots") {
+	if slices.Contains(own, topic) || slices.ContainsFunc(platformTopics, func(end string) bool { return strings.HasSuffix(topic, end) }) {
 		return false
 	}
 	return slices.ContainsFunc(r.allowed, func(pattern string) bool {
@@ -61,20 +72,27 @@ func (r *replyTopics) allows(topic string) bool {
 }
 
 // partitions asks the broker, and believes the answer for some seconds: commands of one sender come in crowds.
-func (r *replyTopics) partitions(ctx context.Context, topic string) int32 {
+func (r *replyTopics) partitions(ctx context.Context, topic string) (int32, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k, ok := r.known[topic]; ok && time.Since(k.asked) < 5*time.Second {
-		return k.partitions
+		return k.partitions, nil
 	}
 	var n int32
 	details, err := kadm.NewClient(r.client).ListTopics(ctx, topic)
-	if err == nil && details[topic].Err == nil {
+	if err == nil {
+		err = details[topic].Err
+	}
+	switch {
+	case err == nil:
 		n = int32(len(details[topic].Partitions))
+	case unrecoverable(err) || errors.Is(err, kerr.UnknownTopicOrPartition): // it is not there, or not for us
+	default:
+		return 0, err
 	}
 	if r.known == nil || len(r.known) > 10_000 {
 		r.known = map[string]replyTopic{}
 	}
 	r.known[topic] = replyTopic{n, time.Now()}
-	return n
+	return n, nil
 }

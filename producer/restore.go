@@ -142,8 +142,9 @@ func (r *restorer) replayEvent(ctx context.Context, b *book, rec *kgo.Record, re
 		number, _ := schemas.Header(rec, schemas.HeaderStreamSequence)
 		if n, err := strconv.ParseInt(number, 10, 64); err == nil {
 			h := b.shelf.head(id)
-			if last, known := lastOf(h.sources, source); !known || n > last.sequence {
-				h.sources = with(h.sources, sourceSeen{source: source, sequence: n, outcome: Accepted})
+			last, _ := lastOf(h.sources, source)
+			if _, known := last.processed(n); !known {
+				h.sources = with(h.sources, last.process(n, Accepted, ""))
 			}
 		}
 	}
@@ -186,9 +187,11 @@ func (r *restorer) replayNote(ctx context.Context, b *book, rec *kgo.Record) err
 			return err
 		}
 		h := b.shelf.open(id)
-		if last, known := lastOf(h.sources, source); !known || mark.Sequence >= last.sequence {
-			h.sources = with(h.sources, sourceSeen{source: source, sequence: mark.Sequence, outcome: mark.Outcome, code: mark.Code})
+		seen := seenOf(source, mark)
+		if last, known := lastOf(h.sources, source); known {
+			seen = last.merge(seen)
 		}
+		h.sources = with(h.sources, seen)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -34,7 +35,16 @@ type session struct {
 	assignment *assignment
 	generation int32 // the books are true as of this generation of the group
 	books      map[int32]*book
-	fatal      atomic.Pointer[error] // set by the watch of the pins
+	astray     map[input]bool            // where what was polled is not what the log says comes next
+	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
+	fenced     int                       // transactions aborted one after another
+	fatal      atomic.Pointer[error]     // set by the watch of the pins
+}
+
+// input is a partition of an input topic.
+type input struct {
+	topic     string
+	partition int32
 }
 
 // pollWait bounds how long a change of the assignment goes unnoticed while no command arrives.
@@ -56,6 +66,7 @@ func (s *session) run(ctx context.Context) error {
 		if err := s.adopt(ctx); err != nil {
 			return err
 		}
+		s.release()
 		batch, err := s.read(ctx, fetches)
 		if err != nil {
 			return err
@@ -103,7 +114,9 @@ func (s *session) adopt(ctx context.Context) error {
 			}
 		}
 		s.generation = now.generation
+		s.releaseAll()
 	}
+	clear(s.astray)
 	var missing []int32
 	for p := range now.partitions {
 		if s.books[p] == nil {
@@ -114,15 +127,19 @@ func (s *session) adopt(ctx context.Context) error {
 		slices.Sort(missing)
 		s.state.set(fmt.Errorf("restoring partitions %v of %s", missing, s.writer.kind))
 		s.log.Info("assigned", "generation", now.generation, "partitions", len(now.partitions), "to_restore", len(missing))
-		pending, err := s.restorer.pending(ctx, missing, s.assignment.offsets())
+		offsets := s.assignment.offsets()
+		if err := s.restore(ctx, missing, offsets); err != nil {
+			return err
+		}
+		astray, err := s.goOnFromTheLog(ctx, missing, offsets)
 		if err != nil {
 			return err
 		}
-		restored, err := s.restorer.restore(ctx, missing, pending)
-		if err != nil {
-			return err
+		if astray { // there are more commands to come than it was restored for: a repetition may stand among them
+			if err := s.restore(ctx, missing, offsets); err != nil {
+				return err
+			}
 		}
-		maps.Copy(s.books, restored)
 	}
 	s.metrics.partitions.Set(float64(len(s.books)))
 	aggregates := 0
@@ -130,58 +147,169 @@ func (s *session) adopt(ctx context.Context) error {
 		aggregates += b.shelf.len()
 	}
 	s.metrics.aggregates.Set(float64(aggregates))
-	if now.partitions != nil {
+	if now.partitions != nil && len(s.held) == 0 {
 		s.state.set(nil)
 	}
 	return nil
+}
+
+func (s *session) restore(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) error {
+	pending, err := s.restorer.pending(ctx, partitions, offsets)
+	if err != nil {
+		return err
+	}
+	restored, err := s.restorer.restore(ctx, partitions, pending)
+	if err != nil {
+		return err
+	}
+	maps.Copy(s.books, restored)
+	return nil
+}
+
+// goOnFromTheLog makes the client go on where the log says that processing stands, where the group's offsets say otherwise: they
+// may have been set forward, past commands that nobody answered. It puts offsets right, and reports whether it had to.
+func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) (astray bool, err error) {
+	inputs := []string{s.writer.topics.Commands, s.writer.topics.Internal}
+	starts, err := kadm.NewClient(s.gts.Client()).ListStartOffsets(ctx, inputs...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return false, fmt.Errorf("list start offsets of commands: %w", err)
+	}
+	set := map[string]map[int32]kgo.EpochOffset{}
+	for _, topic := range inputs {
+		for _, p := range partitions {
+			start, _ := starts.Lookup(topic, p)
+			next := max(s.books[p].next[topic], start.Offset) // what is below the start was purged
+			group := offsets[topic][p]
+			if group <= next {
+				continue
+			}
+			s.log.Warn("the group's offset lies beyond what is processed: going on from the log's", "topic", topic, "partition", p, "group", group, "log", next)
+			if set[topic] == nil {
+				set[topic] = map[int32]kgo.EpochOffset{}
+			}
+			set[topic][p] = kgo.EpochOffset{Epoch: -1, Offset: next}
+			s.astray[input{topic, p}] = true
+			offsets[topic][p] = next
+			astray = true
+		}
+	}
+	s.gts.Client().SetOffsets(set)
+	return astray, nil
 }
 
 // read reads the polled records of owned partitions and decodes them, before a transaction begins: a registry that does not
 // answer must not hold a transaction open.
 func (s *session) read(ctx context.Context, fetches kgo.Fetches) ([]command, error) {
 	batch := make([]command, 0, fetches.NumRecords())
+	first := map[input]int64{}
 	var failed error
 	fetches.EachRecord(func(rec *kgo.Record) {
-		if failed != nil || s.books[rec.Partition] == nil {
-			return // lost since it was polled: the new owner processes it
+		at := input{rec.Topic, rec.Partition}
+		if _, ok := first[at]; !ok {
+			first[at] = rec.Offset
+		}
+		if failed != nil || s.books[rec.Partition] == nil || s.astray[at] || s.held[at] != nil {
+			return // lost since it was polled: the new owner processes it; or it is polled again
 		}
 		c := readCommand(rec)
-		if c.refused == nil && len(rec.Value) > s.cfg.MaxCommandBytes {
-			c.refused = refuse(CodeTooLarge, "the command has %d bytes: at most %d", len(rec.Value), s.cfg.MaxCommandBytes)
+		if c.refused == nil || c.refused.elsewhere {
+			if size := overhead(rec); len(rec.Value) > s.cfg.MaxCommandBytes || size > maxOverhead || len(rec.Headers) > maxHeaders {
+				c.refused = refuse(CodeTooLarge, "the command has %d bytes, and %d in its key and %d headers: at most %d, and %d in the key and %d headers",
+					len(rec.Value), size, len(rec.Headers), s.cfg.MaxCommandBytes, maxOverhead, maxHeaders)
+			}
 		}
 		if c.refused == nil && schemas.Partition(c.id, s.writer.partitions) == rec.Partition {
-			failed = s.decode(ctx, &c)
+			if err := s.decode(ctx, &c); err != nil {
+				// A transaction commits all that was polled of a partition or nothing: none of it is taken now.
+				s.hold(ctx, rec, first[at], err)
+				batch = slices.DeleteFunc(batch, func(c command) bool { return input{c.rec.Topic, c.rec.Partition} == at })
+				return
+			}
 		}
-		if c.refused == nil && c.reply.topic != "" {
-			c.reply.partition, c.refused = s.replies.resolve(ctx, c.reply, c.id)
+		if c.reply.topic != "" {
+			to, why, err := s.replies.resolve(ctx, c.reply, c.id)
+			if err != nil {
+				failed = err
+				return
+			}
+			c.replyCopy = to
+			if c.refused == nil {
+				c.refused = why
+			}
 		}
 		batch = append(batch, c)
 	})
 	return batch, failed
 }
 
-// decode decodes a command; it waits for the registry for as long as that does not answer.
+// registryPatience is how long a look-up in the registry may hold up everything else.
+const registryPatience = 2 * time.Second
+
+// decode decodes a command. An error means that the registry can't say yet what it is.
 func (s *session) decode(ctx context.Context, c *command) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		var err error
-		c.record, err = s.machine.decodeCommand(ctx, c.rec.Value)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !errors.Is(err, schemas.ErrRegistryUnavailable):
-			c.refused = refuse(decodeCode(err), "%v", err)
-			return nil
+	look, cancel := context.WithTimeout(ctx, registryPatience)
+	defer cancel()
+	var err error
+	c.record, err = s.machine.decodeCommand(look, c.rec.Value)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, schemas.ErrRegistryUnavailable), look.Err() != nil:
+		return err
+	}
+	c.refused = refuse(decodeCode(err), "%v", err)
+	return nil
+}
+
+// hold stops fetching a partition until the registry can say what the schema of one of its records is; then it is polled again
+// from an offset on. Other partitions go on meanwhile.
+func (s *session) hold(ctx context.Context, rec *kgo.Record, from int64, err error) {
+	known := make(chan struct{})
+	s.held[input{rec.Topic, rec.Partition}] = known
+	s.state.set(fmt.Errorf("waiting for the schema registry: %w", err))
+	s.log.Warn("waiting for the schema registry", "error", err, "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset)
+	cl := s.gts.Client()
+	cl.PauseFetchPartitions(map[string][]int32{rec.Topic: {rec.Partition}})
+	cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{rec.Topic: {rec.Partition: {Epoch: -1, Offset: from}}})
+	go func() {
+		defer close(known)
+		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+			if _, err := s.machine.decodeCommand(ctx, rec.Value); !errors.Is(err, schemas.ErrRegistryUnavailable) {
+				return
+			}
 		}
-		s.state.set(fmt.Errorf("waiting for the schema registry: %w", err))
-		s.log.Warn("waiting for the schema registry", "error", err, "topic", c.rec.Topic, "partition", c.rec.Partition, "offset", c.rec.Offset)
+	}()
+}
+
+// release lets partitions go on whose wait is over.
+func (s *session) release() {
+	for at, known := range s.held {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+		case <-known:
+			s.resume(at)
+		default:
 		}
 	}
+}
+
+// releaseAll forgets what waits: another generation polls everything anew.
+func (s *session) releaseAll() {
+	for at := range s.held {
+		s.resume(at)
+	}
+}
+
+func (s *session) resume(at input) {
+	delete(s.held, at)
+	s.gts.Client().ResumeFetchPartitions(map[string][]int32{at.topic: {at.partition}})
 }
 
 // transact processes a batch in one transaction. It returns an error only when the session must end; a transaction that was
@@ -220,6 +348,7 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	switch {
 	case committed && err == nil:
 		tx.commit()
+		s.fenced = 0
 		s.metrics.transactions.WithLabelValues(resultCommitted).Inc()
 		s.metrics.transactionSeconds.Observe(time.Since(started).Seconds())
 		s.metrics.batch.Observe(float64(len(batch)))
@@ -228,13 +357,20 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 		// The offsets were never sent, so the transaction can't have been committed.
 		tx.rollback()
 		s.metrics.transactions.WithLabelValues(resultAborted).Inc()
-		s.log.Info("transaction aborted by a rebalance", "commands", len(batch), "error", err)
+		s.log.Info("transaction aborted", "commands", len(batch), "reason", errOr(err, "the group is rebalancing"))
+		if s.fenced++; s.fenced > maxFenced {
+			return fmt.Errorf("%d transactions were aborted one after another, the last: %w", s.fenced, errOr(err, "the group is rebalancing"))
+		}
 		return nil
 	default:
 		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
 		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, len(batch), s.generation, errOr(err, "not committed"))
 	}
 }
+
+// maxFenced is how many transactions may be aborted one after another, as they are while a group is rebalancing, before the session
+// counts as broken.
+const maxFenced = 100
 
 func errOr(err error, text string) error {
 	if err != nil {

@@ -33,5 +33,8 @@ func ParseTime(s string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("time %q is not RFC 3339: write it like %s", s, timeLayout)
 	}
 	t = t.UTC()
+	if y := t.Year(); y < 0 || y > 9999 { // in UTC, where FormatTime writes it
+		return time.Time{}, fmt.Errorf("time %q is in year %d of UTC: give one from 0000 to 9999", s, y)
+	}
 	return t.Add(-time.Duration(t.Nanosecond() % 1000)), nil
 }

@@ -33,6 +33,7 @@ const (
 	HeaderDeadReason   = "dead-reason" // dead letters: a stable code
 	HeaderDeadError    = "dead-error"  // dead letters: the error in words
 	HeaderDeadAttempts = "dead-attempts"
+	HeaderDeadSize     = "dead-size" // dead letters: bytes of a record that was too large to be kept
 
 	SpecVersion = "1.0"
 	ContentType = "application/avro"

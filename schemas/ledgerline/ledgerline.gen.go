@@ -75,9 +75,9 @@ var ReplyType = schemas.Type[*Reply]{
 	New:    func() *Reply { return new(Reply) },
 }
 
-// SourceMark is the last number that one numbered sender used for one aggregate, under the key /source/<aggregate
-// id>/<source> in the snapshots topic: a command of that source with this number or a lower one was processed
-// before, accepted or rejected.
+// SourceMark says which numbers of one numbered sender were processed for one aggregate, under the key
+// /source/<aggregate id>/<source> in the snapshots topic: sequence and all below it but for the holes, accepted or
+// rejected.
 type SourceMark struct {
 	// The sender's highest number processed for the aggregate: the command's source-sequence header.
 	Sequence int64 `avro:"sequence"`
@@ -85,6 +85,11 @@ type SourceMark struct {
 	Outcome string `avro:"outcome"`
 	// The rule that rejected it; empty when accepted.
 	Code string `avro:"code"`
+	// Numbers below sequence that were not processed: they were left out, or their commands had a conflict or an error.
+	// The newest 64 ranges.
+	Holes []NumberRange `avro:"holes"`
+	// Numbers below sequence whose commands were rejected. The newest 64 ranges.
+	Rejected []NumberRange `avro:"rejected"`
 }
 
 // AvroName is ledgerline.SourceMark.
@@ -107,10 +112,18 @@ type PinnedTopic struct {
 	Partitions int32 `avro:"partitions"`
 }
 
+// NumberRange is the numbers from first to last, both included.
+type NumberRange struct {
+	// The lowest number.
+	First int64 `avro:"first"`
+	// The highest number.
+	Last int64 `avro:"last"`
+}
+
 const pinSchema = `{"type":"record","name":"Pin","namespace":"ledgerline","doc":"Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.","fields":[{"name":"cluster_id","type":"string","doc":"The Kafka cluster's id."},{"name":"topics","doc":"The topics, in order of their names.","default":[],"type":{"type":"array","items":{"type":"record","name":"PinnedTopic","doc":"PinnedTopic is one topic as it was when it was pinned.","fields":[{"name":"topic","type":"string","doc":"Name of the topic, prefix included."},{"name":"topic_id","type":"string","doc":"The topic's id as Kafka's own tools print it: a topic deleted and made again has another."},{"name":"partitions","type":"int","doc":"Number of partitions; every history would start anew if it changed."}]}}}]}`
 
 const positionSchema = `{"type":"record","name":"Position","namespace":"ledgerline","doc":"Position says how far one partition of an input topic is processed, under the key /position/<topic> in the same partition of the snapshots topic. It is written in the transaction that processed the commands, so that a group whose offsets were deleted or set back makes no command count twice.","fields":[{"name":"next_offset","type":"long","doc":"Offset of the first record that is not processed yet."}]}`
 
 const replySchema = `{"type":"record","name":"Reply","namespace":"ledgerline","doc":"Reply is the answer to one command, on the kind's replies topic and, when asked for, on the command's reply-topic.","fields":[{"name":"command_id","type":"string","doc":"The command's ce_id; without one, topic/partition/offset of the record first published."},{"name":"outcome","type":"string","doc":"accepted, rejected (by a business rule), conflict (expected-version did not hold) or error (could not be processed)."},{"name":"duplicate","type":"boolean","doc":"True when the command had been answered before: outcome, code and sequences are then those of the first answer.","default":false},{"name":"code","type":"string","doc":"Stable code of the rule or fault, such as insufficient_funds; empty when accepted.","default":""},{"name":"message","type":"string","doc":"The same in words, for people; empty when accepted.","default":""},{"name":"first_sequence","type":"long","doc":"Sequence of the first event the command caused; 0 when it caused none.","default":0},{"name":"last_sequence","type":"long","doc":"Sequence of the last event the command caused; 0 when it caused none.","default":0},{"name":"version","type":"long","doc":"Version of the aggregate after the command: the sequence of its last event, 0 when it does not exist.","default":0}]}`
 
-const sourceMarkSchema = `{"type":"record","name":"SourceMark","namespace":"ledgerline","doc":"SourceMark is the last number that one numbered sender used for one aggregate, under the key /source/<aggregate id>/<source> in the snapshots topic: a command of that source with this number or a lower one was processed before, accepted or rejected.","fields":[{"name":"sequence","type":"long","doc":"The sender's highest number processed for the aggregate: the command's source-sequence header."},{"name":"outcome","type":"string","doc":"What became of the command with that number: accepted or rejected.","default":""},{"name":"code","type":"string","doc":"The rule that rejected it; empty when accepted.","default":""}]}`
+const sourceMarkSchema = `{"type":"record","name":"SourceMark","namespace":"ledgerline","doc":"SourceMark says which numbers of one numbered sender were processed for one aggregate, under the key /source/<aggregate id>/<source> in the snapshots topic: sequence and all below it but for the holes, accepted or rejected.","fields":[{"name":"sequence","type":"long","doc":"The sender's highest number processed for the aggregate: the command's source-sequence header."},{"name":"outcome","type":"string","doc":"What became of the command with that number: accepted or rejected.","default":""},{"name":"code","type":"string","doc":"The rule that rejected it; empty when accepted.","default":""},{"name":"holes","type":{"type":"array","items":{"type":"record","name":"NumberRange","doc":"NumberRange is the numbers from first to last, both included.","fields":[{"name":"first","type":"long","doc":"The lowest number."},{"name":"last","type":"long","doc":"The highest number."}]}},"doc":"Numbers below sequence that were not processed: they were left out, or their commands had a conflict or an error. The newest 64 ranges.","default":[]},{"name":"rejected","type":{"type":"array","items":"NumberRange"},"doc":"Numbers below sequence whose commands were rejected. The newest 64 ranges.","default":[]}]}`
