@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -163,7 +164,10 @@ func (c *Cache[V]) read(ctx context.Context, id string, least int64, want Positi
 		waiting, cancel := context.WithDeadline(ctx, b.until)
 		err = c.projection.api.stands.moved(waiting, c.projection.name, e.place)
 		cancel()
-		if err != nil {
+		switch {
+		case errors.Is(err, context.Canceled):
+			return e, false, gone(ctx)
+		case err != nil:
 			return e, false, c.projection.behind(b, fmt.Sprintf("version %d of %s, which is at %d", least, id, e.Version))
 		}
 	}
@@ -190,7 +194,7 @@ func (c *Cache[V]) fly(ctx context.Context, id string) (Entry[V], bool, error) {
 	case <-f.done:
 		return f.entry, f.found, f.err
 	case <-ctx.Done():
-		return Entry[V]{}, false, ctx.Err()
+		return Entry[V]{}, false, gone(ctx)
 	}
 }
 

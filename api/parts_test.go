@@ -78,9 +78,9 @@ func TestPages_FollowEachOtherAndStayInTheirList(t *testing.T) {
 	if !slices.Equal(got, all) {
 		t.Errorf("the pages give %v", got)
 	}
-	text, _ := json.Marshal(NewList[int](nil, 3, "", nil))
-	if string(text) != `{"items":[],"next_cursor":null}` {
-		t.Errorf("an empty list is %s", text)
+	text, err := json.Marshal(NewList[int](nil, 3, "", nil))
+	if err != nil || string(text) != `{"items":[],"next_cursor":null}` {
+		t.Errorf("an empty list is %s, %v", text, err)
 	}
 	if _, err := (Page{Cursor: "%%%"}).After("acc"); err == nil {
 		t.Error("nonsense was taken for a cursor")

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -22,6 +23,7 @@ const (
 	CodeBodyTimeout      = "body_timeout"       // 408: the body did not come
 	CodeBodyTooLarge     = "body_too_large"     // 413
 	CodeMediaType        = "media_type"         // 415: bodies are JSON
+	CodeGone             = "client_gone"        // 499: nobody reads this answer, it is for the metrics
 	CodeInternal         = "internal"           // 500: a fault of ours; the log says which
 	CodeBehind           = "behind"             // 503: the projection did not come as far as was asked, in time
 	CodeStarting         = "starting"           // 503: connections are being made
@@ -131,4 +133,12 @@ func codeOf(status int) string {
 		return CodeInternal
 	}
 	return codeOther
+}
+
+// statusGone is what nginx counts requests as whose client went away.
+const statusGone = 499
+
+// gone is the answer when the request's own context has ended.
+func gone(ctx context.Context) *Problem {
+	return NewProblem(statusGone, CodeGone, "the request ended before its answer: %v", context.Cause(ctx))
 }

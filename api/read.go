@@ -84,7 +84,9 @@ func (p *Projection) await(ctx context.Context, want Position, b budget) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, b.until)
 	defer cancel()
-	if p.api.stands.wait(ctx, p.name, want) != nil {
+	if err := p.api.stands.wait(ctx, p.name, want); errors.Is(err, context.Canceled) {
+		return gone(ctx)
+	} else if err != nil {
 		return p.behind(b, fmt.Sprintf("position %s", want))
 	}
 	return nil
@@ -163,7 +165,7 @@ func selectRows[T any](ctx context.Context, p *Projection, id, sql string, row R
 	case noTable(err):
 		return nil, place, unavailable(CodeProjection, "no projector has made the table of projection %s yet: is one running?", p.name).RetryAfter(mostRetry)
 	case ctx.Err() != nil:
-		return nil, place, ctx.Err()
+		return nil, place, gone(ctx)
 	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && !passing(answer.Code) {
