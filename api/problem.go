@@ -30,7 +30,8 @@ const (
 	CodeLogUnavailable   = "log_unavailable"    // 503: Kafka does not take the command
 	CodeNoProducer       = "no_producer"        // 503: commands are published and nobody answers them
 	CodeOverloaded       = "overloaded"         // 503: too many writes wait
-	CodeStoreUnavailable = "store_unavailable"  // 503: Postgres does not answer
+	CodeStoreUnavailable = "store_unavailable"  // 503: the database does not answer
+	CodeTooSlow          = "too_slow"           // 504: a question took longer than it may
 	CodeProjection       = "projection_missing" // 503: no projector has made the table yet
 	CodeUnexpectedReply  = "unexpected_reply"   // 500: a reply with an outcome that this version does not know
 	CodeNotAcceptable    = "not_acceptable"     // 406
@@ -105,6 +106,9 @@ func problemOf(e *huma.ErrorModel) *Problem {
 	if len(p.Errors) == 1 { // said in one line what else is spread over two places
 		p.Detail = fmt.Sprintf("%s: %s %s", e.Detail, p.Errors[0].Location, p.Errors[0].Message)
 	}
+	if e.Status == http.StatusServiceUnavailable {
+		p = p.RetryAfter(retryLater)
+	}
 	if e.Status == http.StatusInternalServerError { // what failed inside is for the log
 		p.Detail, p.Errors = "something failed that should not; the server's log says what", nil
 	}
@@ -131,6 +135,10 @@ func codeOf(status int) string {
 		return CodeMediaType
 	case http.StatusInternalServerError:
 		return CodeInternal
+	case http.StatusServiceUnavailable:
+		return CodeStoreUnavailable
+	case http.StatusGatewayTimeout:
+		return CodeTooSlow
 	}
 	return codeOther
 }
