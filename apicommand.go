@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"net"
 
+	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
+	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/api"
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/projector/clickhouse"
 )
 
 var apiSettings = []cli.Setting{
@@ -60,6 +63,8 @@ type apiService struct {
 	tokens   *api.Tokens
 	listener net.Listener
 	pool     *pgxpool.Pool
+
+	clickhouse ch.Conn // nil unless there are questions
 }
 
 // listenAPI checks who may come in and takes the address; nothing is served before Run.
@@ -79,9 +84,12 @@ func (a *App) listenAPI(ctx context.Context) (*apiService, error) {
 	if a.values.Int("api.cache-size") < 1 {
 		return nil, cli.Usage(fmt.Errorf("--api-cache-size is %d: give 1 or more", a.values.Int("api.cache-size")))
 	}
-	var err error
-	s.listener, err = listen(ctx, address, "api-listen")
-	return s, err
+	l, err := listen(ctx, address, "api-listen")
+	if err != nil {
+		return nil, err
+	}
+	s.listener = l
+	return s, nil
 }
 
 // build makes the API, when the addresses of all servers are known.
@@ -110,17 +118,25 @@ func (s *apiService) build(metrics prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	return a.routes(s.API)
+	return s.routes()
 }
 
-// routes registers all that is served, beside what the API itself does: here is the place for more.
-func (a *App) routes(on *api.API) error {
-	if a.Domain.Routes == nil {
-		return nil
+// routes registers all that is served, beside what the API itself does: the domain's own operations, and its questions.
+func (s *apiService) routes() error {
+	domain := s.app.Domain
+	if domain.Routes != nil {
+		if err := domain.Routes(s.API); err != nil {
+			return fmt.Errorf("routes of domain %s: %w", domain.Name, err)
+		}
 	}
-	if err := a.Domain.Routes(on); err != nil {
-		return fmt.Errorf("routes of domain %s: %w", a.Domain.Name, err)
+	questions, err := analytics.Open(domain.Queries)
+	if err != nil || len(questions.Queries()) == 0 {
+		return err
 	}
+	if s.clickhouse, err = clickhouse.Connect(s.app.values.String("clickhouse.url"), 0); err != nil {
+		return cli.Usage(fmt.Errorf("--clickhouse-url: %w", err))
+	}
+	questions.Register(s.Huma(), s.clickhouse)
 	return nil
 }
 
@@ -131,6 +147,9 @@ func (s *apiService) Run(ctx context.Context) error { return s.API.Run(ctx, s.li
 func (s *apiService) Close() error {
 	if s.pool != nil {
 		s.pool.Close()
+	}
+	if s.clickhouse != nil {
+		_ = s.clickhouse.Close() // nothing was written through it
 	}
 	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // Answer is what a question was answered with, and how far in the log that reaches.
@@ -43,6 +45,15 @@ type AsOf struct {
 	Until      map[int32]int64 `json:"until,omitempty"` // where Exact is false: no event at or behind it is in the answer
 	Exact      bool            `json:"exact"`           // the answer holds the events before Offsets and no other
 	EventTime  *Time           `json:"event_time"`      // the latest of any event that has rows; nil: there is none
+}
+
+// Position is how far in the log the answer reaches, as other answers over HTTP say it.
+func (a AsOf) Position() schemas.Position {
+	p := make(schemas.Position, 0, len(a.Offsets))
+	for _, partition := range slices.Sorted(maps.Keys(a.Offsets)) {
+		p = append(p, schemas.Place{Log: schemas.LogOf(a.Topic), Partition: partition, Next: a.Offsets[partition]})
+	}
+	return p
 }
 
 // Time is written in UTC with six decimals, always.

@@ -59,6 +59,7 @@ type askedByName struct {
 
 type answered struct {
 	ContentType string `header:"Content-Type"`
+	Position    string `header:"Ledgerline-Position"`
 	Vary        string `header:"Vary"`
 	Timing      string `header:"Server-Timing"`
 	Body        []byte
@@ -171,7 +172,7 @@ func (d *Desk) serve(ctx context.Context, name string, in *asked) (*answered, er
 	if err := write(&b); err != nil {
 		return nil, err
 	}
-	return &answered{ContentType: form, Vary: "Accept", Timing: fmt.Sprintf("query;dur=%.1f", answer.Took.Seconds()*1000), Body: b.Bytes()}, nil
+	return &answered{ContentType: form, Position: answer.AsOf.Position().String(), Vary: "Accept", Timing: fmt.Sprintf("query;dur=%.1f", answer.Took.Seconds()*1000), Body: b.Bytes()}, nil
 }
 
 // form is what the answer is to be written as. ?format comes before Accept: a browser sends an Accept of its own.

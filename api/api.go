@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 )
@@ -56,7 +57,7 @@ func New(cfg Config) (*API, error) {
 		a.followers[kind] = newFollower(a, kind)
 		a.writers[kind] = newWriter(a, def, a.followers[kind])
 	}
-	a.router.Use(a.observe, a.guard)
+	a.router.Use(a.observe, a.guard, middleware.GetHead)
 	a.router.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, NewProblem(http.StatusNotFound, CodeNotFound, "there is no %.200s: %s lists what there is", r.URL.Path, docsPath))
 	})

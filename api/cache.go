@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -21,7 +22,7 @@ type Entry[V any] struct {
 }
 
 // Position is how far in its partition the row reaches: every event of the aggregate up to its version stands before.
-func (e Entry[V]) Position() Position { return e.place.position() }
+func (e Entry[V]) Position() Position { return alone(e.place) }
 
 // Cache holds one row for each aggregate of a kind, read from a projection when it is asked for, and kept as long as the
 // log shows no later event of the aggregate. What it serves is never older than what this instance has seen in the log.
@@ -103,7 +104,7 @@ func newCache[V any](size int, load func(ctx context.Context, id string) (Entry[
 // is the answer.
 func (c *Cache[V]) Get(ctx context.Context, id string, in Read) (e Entry[V], found bool, err error) {
 	if e, found, err = c.Find(ctx, id, in); err == nil {
-		exchangeOf(ctx).position = e.place.position()
+		exchangeOf(ctx).position = alone(e.place)
 	}
 	return e, found, err
 }
@@ -155,7 +156,7 @@ func (c *Cache[V]) read(ctx context.Context, id string, least int64, want Positi
 			return e, false, err
 		}
 		switch {
-		case len(want) == 1 && e.place.known() && e.place.Next < want[0].Next:
+		case len(want) == 1 && isKnown(e.place) && e.place.Next < want[0].Next:
 			continue
 		case least == 0 || found && e.Version >= least:
 			return e, found, nil
@@ -163,7 +164,10 @@ func (c *Cache[V]) read(ctx context.Context, id string, least int64, want Positi
 		waiting, cancel := context.WithDeadline(ctx, b.until)
 		err = c.projection.api.stands.moved(waiting, c.projection.name, e.place)
 		cancel()
-		if err != nil {
+		switch {
+		case errors.Is(err, context.Canceled):
+			return e, false, gone(ctx)
+		case err != nil:
 			return e, false, c.projection.behind(b, fmt.Sprintf("version %d of %s, which is at %d", least, id, e.Version))
 		}
 	}
@@ -190,7 +194,7 @@ func (c *Cache[V]) fly(ctx context.Context, id string) (Entry[V], bool, error) {
 	case <-f.done:
 		return f.entry, f.found, f.err
 	case <-ctx.Done():
-		return Entry[V]{}, false, ctx.Err()
+		return Entry[V]{}, false, gone(ctx)
 	}
 }
 

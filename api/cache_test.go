@@ -98,7 +98,7 @@ func (w *world) takeOff(id string) {
 	}
 	w.flights = append(w.flights, &pendingFlight{
 		id: id, part: p, f: f, found: w.rows[id] > 0,
-		entry: Entry[int64]{Value: w.rows[id], Version: w.rows[id], place: Place{"k", int32(p), w.stored[p]}},
+		entry: Entry[int64]{Value: w.rows[id], Version: w.rows[id], place: Place{Log: "k", Partition: int32(p), Next: w.stored[p]}},
 	})
 }
 
@@ -232,7 +232,7 @@ func TestCache_SingleFlight(t *testing.T) {
 		t.Fatal("who asks after an event was seen gets what was read before it")
 	}
 	c.land(s, "a", first, Entry[int64]{}, false, errors.New("cut off"))
-	c.land(s, "a", third, Entry[int64]{Version: 1, place: Place{"k", 0, 1}}, true, nil)
+	c.land(s, "a", third, Entry[int64]{Version: 1, place: Place{Log: "k", Partition: 0, Next: 1}}, true, nil)
 	if <-second.done; second.err == nil {
 		t.Error("the error of a shared read is lost")
 	}
@@ -252,7 +252,7 @@ func TestCache_UnderLoadNeverOlderThanSeen(t *testing.T) {
 		i := int(id[0] - 'a')
 		place := stored[i].Load() // first: what is read after it has all of it
 		v := rows[i].Load()
-		return Entry[int64]{Value: v, Version: v, place: Place{"k", int32(i), place}}, v > 0, nil
+		return Entry[int64]{Value: v, Version: v, place: Place{Log: "k", Partition: int32(i), Next: place}}, v > 0, nil
 	})
 	defer c.close()
 	c.follow(make([]int64, ids))

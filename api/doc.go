@@ -7,13 +7,14 @@
 //	guard.go      who may ask: Host, Origin, media type, size, tokens
 //	tokens.go     the file of tokens
 //	problem.go    problem+json and its codes
-//	position.go   the position token: how far in the log an answer reaches
+//	place.go      how far in the log an answer reaches (the token is schemas.Position)
 //	write.go      Submit: a command, its reply, or 202 and where to look
 //	writer.go     the client of one kind, kept alive; who waits, and whether anybody answers
 //	replies.go    the replies of late
 //	read.go       Projection: rows with the position that they are of, waiting for a position
 //	stands.go     where each projection stands: one look for all who wait
 //	follow.go     the events as this instance sees them come
+//	ends.go       where partitions end, by the brokers' word: one question for all who ask at a time
 //	cache.go      Cache: rows by aggregate, never older than what was seen
 //	page.go       cursors, times, bodies of fixed width
 //	stats.go      GET /stats

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // question asks the brokers for the ends of all partitions of a topic, for all who want to know at that moment.
@@ -39,7 +41,7 @@ func (f *follower) end(ctx context.Context, id string) (Place, bool) {
 		}
 	default:
 	}
-	return Place{f.kind, partition, next}, true
+	return Place{Log: schemas.LogOf(f.topic), Partition: partition, Next: next}, true
 }
 
 // ask joins the question that has not been sent yet, or makes one: an answer that was on its way before the caller came

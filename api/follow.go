@@ -218,7 +218,7 @@ func (f *follower) position() Position {
 	defer f.mu.Unlock()
 	p := make(Position, len(f.next))
 	for i, next := range f.next {
-		p[i] = Place{f.kind, int32(i), next}
+		p[i] = Place{Log: schemas.LogOf(f.topic), Partition: int32(i), Next: next}
 	}
 	return p
 }
@@ -276,7 +276,7 @@ func (s *sighting) await(ctx context.Context, sequence int64, wait time.Duration
 		s.mu.Unlock()
 		if version >= sequence {
 			partition, ok := s.follower.partition(s.key.aggregateID)
-			return Place{s.follower.kind, partition, next}, ok
+			return Place{Log: schemas.LogOf(s.follower.topic), Partition: partition, Next: next}, ok
 		}
 		select {
 		case <-s.changed:

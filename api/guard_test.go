@@ -154,6 +154,7 @@ func TestGuard_OnLoopback(t *testing.T) {
 		{method: "POST", path: "/echo/1?limit=0", body: ok, status: 422, code: CodeInvalid, says: "query.limit"},
 		{method: "GET", path: "/nothing", status: 404, code: CodeNotFound, says: "/docs"},
 		{method: "DELETE", path: "/stats", status: 405, code: CodeMethod},
+		{method: "HEAD", path: "/stats", status: 200},
 		// Faults of ours give nothing away.
 		{method: "POST", path: "/echo/1", body: `{"text":"panic"}`, status: 500, code: CodeInternal, says: "log"},
 	} {

@@ -41,6 +41,8 @@ func (a *API) newHuma() huma.API {
 	problem := schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
 	late := schemas.Schema(reflect.TypeFor[Late](), true, "Late")
 	config.OnAddOperation = []huma.AddOpFunc{func(_ *huma.OpenAPI, op *huma.Operation) {
+		// guard has read the body already. A deadline now would end the connection under a write that waits for its reply.
+		op.BodyReadTimeout, op.MaxBodyBytes = -1, a.cfg.MaxBody+1
 		for status, response := range op.Responses {
 			delete(response.Content, problemJSON) // what huma would answer, before we change it
 			if len(response.Content) == 0 && status == "default" {

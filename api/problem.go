@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -22,13 +23,15 @@ const (
 	CodeBodyTimeout      = "body_timeout"       // 408: the body did not come
 	CodeBodyTooLarge     = "body_too_large"     // 413
 	CodeMediaType        = "media_type"         // 415: bodies are JSON
+	CodeGone             = "client_gone"        // 499: nobody reads this answer, it is for the metrics
 	CodeInternal         = "internal"           // 500: a fault of ours; the log says which
 	CodeBehind           = "behind"             // 503: the projection did not come as far as was asked, in time
 	CodeStarting         = "starting"           // 503: connections are being made
 	CodeLogUnavailable   = "log_unavailable"    // 503: Kafka does not take the command
 	CodeNoProducer       = "no_producer"        // 503: commands are published and nobody answers them
 	CodeOverloaded       = "overloaded"         // 503: too many writes wait
-	CodeStoreUnavailable = "store_unavailable"  // 503: Postgres does not answer
+	CodeStoreUnavailable = "store_unavailable"  // 503: the database does not answer
+	CodeTooSlow          = "too_slow"           // 504: a question took longer than it may
 	CodeProjection       = "projection_missing" // 503: no projector has made the table yet
 	CodeUnexpectedReply  = "unexpected_reply"   // 500: a reply with an outcome that this version does not know
 	CodeNotAcceptable    = "not_acceptable"     // 406
@@ -103,6 +106,9 @@ func problemOf(e *huma.ErrorModel) *Problem {
 	if len(p.Errors) == 1 { // said in one line what else is spread over two places
 		p.Detail = fmt.Sprintf("%s: %s %s", e.Detail, p.Errors[0].Location, p.Errors[0].Message)
 	}
+	if e.Status == http.StatusServiceUnavailable {
+		p = p.RetryAfter(retryLater)
+	}
 	if e.Status == http.StatusInternalServerError { // what failed inside is for the log
 		p.Detail, p.Errors = "something failed that should not; the server's log says what", nil
 	}
@@ -129,6 +135,18 @@ func codeOf(status int) string {
 		return CodeMediaType
 	case http.StatusInternalServerError:
 		return CodeInternal
+	case http.StatusServiceUnavailable:
+		return CodeStoreUnavailable
+	case http.StatusGatewayTimeout:
+		return CodeTooSlow
 	}
 	return codeOther
+}
+
+// statusGone is what nginx counts requests as whose client went away.
+const statusGone = 499
+
+// gone is the answer when the request's own context has ended.
+func gone(ctx context.Context) *Problem {
+	return NewProblem(statusGone, CodeGone, "the request ended before its answer: %v", context.Cause(ctx))
 }

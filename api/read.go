@@ -44,7 +44,7 @@ func (a *API) Projection(name string) (*Projection, error) {
 			return nil, err
 		}
 		kind := strings.TrimSuffix(strings.TrimPrefix(plan.Topic, a.cfg.Client.TopicPrefix), schemas.TopicsOf("", "").Events)
-		a.stands.add(name, kind, plan.Topic)
+		a.stands.add(name, plan.Topic)
 		return &Projection{api: a, name: name, kind: kind, topic: plan.Topic}, nil
 	}
 	return nil, fmt.Errorf("the domain has no projection %s", name)
@@ -62,7 +62,7 @@ func (p *Projection) budget(in Read) (budget, error) {
 	if err != nil {
 		return budget{}, err
 	}
-	want, err := ParsePosition(in.Position)
+	want, err := schemas.ParsePosition(in.Position)
 	if err != nil {
 		return budget{}, NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "%v", err)
 	}
@@ -84,7 +84,9 @@ func (p *Projection) await(ctx context.Context, want Position, b budget) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, b.until)
 	defer cancel()
-	if p.api.stands.wait(ctx, p.name, want) != nil {
+	if err := p.api.stands.wait(ctx, p.name, want); errors.Is(err, context.Canceled) {
+		return gone(ctx)
+	} else if err != nil {
 		return p.behind(b, fmt.Sprintf("position %s", want))
 	}
 	return nil
@@ -99,7 +101,7 @@ func (p *Projection) wanted(id string, all Position) Position {
 	partition, known := p.api.followers[p.kind].partition(id)
 	var want Position
 	for _, place := range all {
-		if place.Kind == p.kind && (!known || place.Partition == partition) {
+		if place.Log == schemas.LogOf(p.topic) && (!known || place.Partition == partition) {
 			want = append(want, place)
 		}
 	}
@@ -126,7 +128,7 @@ func Select[T any](ctx context.Context, p *Projection, id, sql string, row Row[T
 	if err != nil {
 		return nil, err
 	}
-	exchangeOf(ctx).position = place.position()
+	exchangeOf(ctx).position = alone(place)
 	return rows, nil
 }
 
@@ -134,7 +136,7 @@ const placeQuery = `SELECT o.next_offset FROM ledgerline.offsets AS o JOIN ledge
 	WHERE g.state = 'serving' AND o.projection = $1 AND o.topic = $2 AND o.partition = $3`
 
 func selectRows[T any](ctx context.Context, p *Projection, id, sql string, row Row[T], args ...any) ([]T, Place, error) {
-	place := Place{Kind: p.kind}
+	place := Place{Log: schemas.LogOf(p.topic)}
 	var known bool
 	if place.Partition, known = p.api.followers[p.kind].partition(id); !known {
 		place.Partition = unknownPartition
@@ -163,7 +165,7 @@ func selectRows[T any](ctx context.Context, p *Projection, id, sql string, row R
 	case noTable(err):
 		return nil, place, unavailable(CodeProjection, "no projector has made the table of projection %s yet: is one running?", p.name).RetryAfter(mostRetry)
 	case ctx.Err() != nil:
-		return nil, place, ctx.Err()
+		return nil, place, gone(ctx)
 	}
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && !passing(answer.Code) {

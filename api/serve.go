@@ -47,9 +47,10 @@ func (w *answer) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
 		w.status = status
 		h := w.Header()
-		if w.x.position != nil {
+		switch {
+		case w.x.position != nil:
 			h.Set(HeaderPosition, w.x.position.String())
-		} else {
+		case h.Get(HeaderPosition) == "":
 			h.Set(HeaderPosition, w.api.stands.token())
 		}
 		if w.x.etag != "" {

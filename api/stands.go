@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 var errNotStarted = errors.New("not started")
@@ -33,7 +35,6 @@ type stands struct {
 
 // stand is one projection's.
 type stand struct {
-	kind    string
 	topic   string
 	next    map[int32]int64
 	changed chan struct{}                       // closed when next changes
@@ -49,17 +50,17 @@ const (
 
 func newStands(pool *pgxpool.Pool, m *metrics) *stands {
 	s := &stands{pool: pool, metrics: m, wake: make(chan struct{}, 1), projections: map[string]*stand{}}
-	none := nowhere
+	none := schemas.Nowhere
 	s.text.Store(&none)
 	return s
 }
 
 // add has a projection looked after.
-func (s *stands) add(projection, kind, topic string) {
+func (s *stands) add(projection, topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.projections[projection] == nil {
-		s.projections[projection] = &stand{kind: kind, topic: topic, next: map[int32]int64{}, changed: make(chan struct{})}
+		s.projections[projection] = &stand{topic: topic, next: map[int32]int64{}, changed: make(chan struct{})}
 	}
 }
 
@@ -182,7 +183,7 @@ func (s *stands) common() Position {
 	least := map[Place]int64{}
 	for _, st := range s.projections {
 		for partition, next := range st.next {
-			key := Place{Kind: st.kind, Partition: partition}
+			key := Place{Log: schemas.LogOf(st.topic), Partition: partition}
 			if old, ok := least[key]; !ok || next < old {
 				least[key] = next
 			}
@@ -193,7 +194,7 @@ func (s *stands) common() Position {
 		key.Next = next
 		p = append(p, key)
 	}
-	slices.SortFunc(p, comparePlaces)
+	slices.SortFunc(p, schemas.ComparePlaces)
 	return p
 }
 
@@ -213,9 +214,9 @@ func (s *stands) at(projection string) Position {
 	st := s.projections[projection]
 	p := make(Position, 0, len(st.next))
 	for partition, next := range st.next {
-		p = append(p, Place{st.kind, partition, next})
+		p = append(p, Place{Log: schemas.LogOf(st.topic), Partition: partition, Next: next})
 	}
-	slices.SortFunc(p, comparePlaces)
+	slices.SortFunc(p, schemas.ComparePlaces)
 	return p
 }
 
@@ -233,7 +234,7 @@ func (s *stands) wait(ctx context.Context, projection string, want Position) err
 
 // moved waits until a projection has stored more of a partition than this; of an unknown one, until anything is stored.
 func (s *stands) moved(ctx context.Context, projection string, than Place) error {
-	if !than.known() {
+	if !isKnown(than) {
 		before := s.at(projection)
 		return s.until(ctx, projection, func(next map[int32]int64) bool {
 			for _, place := range before {

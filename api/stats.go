@@ -116,16 +116,15 @@ func (a *API) stats(now time.Time) Stats {
 		Cache: statsCache{Limit: a.cfg.CacheSize * len(a.caches)},
 	}
 	var all float64
-	seen := map[string]map[int32]int64{}
+	seen := map[Place]int64{} // by log and partition
 	s.ES.Queue.QueueName = map[string]statsQueue{}
 	for kind, f := range a.followers {
 		perSecond, position := f.rate.perSecond(now), f.position()
 		all += perSecond
 		s.Log[kind] = statsLog{EventsPerSecond: perSecond, Following: f.fresh(), Position: position.String()}
 		s.ES.Queue.QueueName[kind] = statsQueue{perSecond}
-		seen[kind] = map[int32]int64{}
 		for _, place := range position {
-			seen[kind][place.Partition] = place.Next
+			seen[Place{Log: place.Log, Partition: place.Partition}] = place.Next
 		}
 	}
 	s.ES.Queue.QueueName["$all"] = statsQueue{all}
@@ -133,7 +132,7 @@ func (a *API) stats(now time.Time) Stats {
 		stand := statsStand{}
 		position := a.stands.at(name)
 		for _, place := range position {
-			stand.EventsMissing += max(0, seen[place.Kind][place.Partition]-place.Next)
+			stand.EventsMissing += max(0, seen[Place{Log: place.Log, Partition: place.Partition}]-place.Next)
 		}
 		stand.Position = position.String()
 		s.Projections[name] = stand

@@ -154,6 +154,13 @@ func (w *writer) leave(key commandKey, partition int32) {
 	w.api.metrics.pending.Dec()
 }
 
+// blameBrokers keeps a producer from being taken for silent that commands do not even reach.
+func (w *writer) blameBrokers(partition int32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lanes[partition].since = time.Now()
+}
+
 // waitsFor says whether this instance waits for the reply to a command.
 func (w *writer) waitsFor(key commandKey) bool {
 	w.mu.Lock()
@@ -209,6 +216,7 @@ func (w *writer) send(ctx context.Context, client *producer.Client, cmd producer
 		left()
 		reply, err = pending.Wait(ctx)
 		if err != nil {
+			w.blameBrokers(partition)
 			return nil, false, w.unpublished(err)
 		}
 		return reply, false, nil

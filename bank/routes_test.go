@@ -624,6 +624,26 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 	}
 }
 
+// A write that waits longer than any deadline of the machinery gets its answer, and its connection goes on.
+func TestWrites_WaitLong(t *testing.T) {
+	h := newHouse(t)
+	stop := h.producer()
+	h.projectors()
+	d := h.door(nil)
+	d.open("acc", 5)
+	stop()
+	answer := make(chan said, 1)
+	began := time.Now()
+	go func() { answer <- d.post("/accounts/acc/deposits?wait=2m", `{"amount_minor":1}`) }()
+	<-time.After(11 * time.Second)
+	h.producer()
+	got := (<-answer).is(200, "")
+	if took := time.Since(began); took < 11*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	d.get("/accounts/summary/acc?wait=1m&position="+got.position()).is(200, "")
+}
+
 // The same request again is the same account and the same answer, also at the same moment; another body under the same key
 // is refused, and another principal's key is another key.
 func TestCreate_Idempotent(t *testing.T) {

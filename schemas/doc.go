@@ -12,6 +12,7 @@
 //	resolve.go                 bytes of another version's schema turned into bytes of today's
 //	json.go, jsonvalue.go      records as plain JSON
 //	logical.go                 decimals, dates, times of day, UUIDs
+//	position.go                the token that says how far in the log an answer reaches
 //	registry.go, written.go    the registry's protocol; the schemas that values were written with, by id
 //	compatibility.go           which new version may follow the earlier ones
 //

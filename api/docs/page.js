@@ -5,7 +5,7 @@
 function el(tag, attributes, ...children) {
   const e = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) e.setAttribute(name, value);
-  e.append(...children.flat().filter((c) => c !== null && c !== undefined));
+  e.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined));
   return e;
 }
 
@@ -38,7 +38,10 @@ function example(api, schema, depth) {
   const type = [].concat(s.type)[0];
   if (type === "object") {
     const o = {};
-    if (depth < 6) for (const [name, p] of Object.entries(s.properties || {})) o[name] = example(api, p, depth + 1);
+    for (const [name, p] of Object.entries(s.properties || {})) {
+      const told = (s.required || []).includes(name) || (resolve(api, p).examples || []).length;
+      if (told && depth < 6) o[name] = example(api, p, depth + 1);
+    }
     return o;
   }
   if (type === "array") return depth < 6 ? [example(api, s.items, depth + 1)] : [];
@@ -72,7 +75,7 @@ function body(api, content) {
 function curl(api, method, path, op) {
   const at = location.origin + path.replace(/{([^}]+)}/g, (_, name) => {
     const p = (op.parameters || []).find((q) => q.in === "path" && q.name === name);
-    return (p && (p.example || (p.schema || {}).example)) || name.toUpperCase();
+    return (p && (p.example || ((p.schema || {}).examples || [])[0])) || name.toUpperCase();
   });
   const json = ((op.requestBody || {}).content || {})["application/json"];
   let line = "curl ";

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ledgerline-es/ledgerline/internal/deps"
 	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // Apache's ab against a running demo, with connections kept and not: it counts an answer of another length than the first
@@ -40,8 +42,8 @@ func TestAPI_UnderAB(t *testing.T) {
 			if err := cmd.Run(); err != nil {
 				t.Fatalf("ab %v: %v\n%s", fields, err, &out)
 			}
-			complete := regexp.MustCompile(`(?m)^Complete requests: +(\d+)$`).FindStringSubmatch(out.String())
-			if complete == nil || complete[1] != fields[len(strings.Fields(keep))+1] || !regexp.MustCompile(`(?m)^Failed requests: +0$`).MatchString(out.String()) ||
+			all := fields[len(strings.Fields(keep))+1]
+			if !regexp.MustCompile(`(?m)^Complete requests: +`+all+`$`).Match(out.Bytes()) || !regexp.MustCompile(`(?m)^Failed requests: +0$`).Match(out.Bytes()) ||
 				strings.Contains(out.String(), "Non-2xx") {
 				t.Errorf("ab %v:\n%s", fields, &out)
 			}
@@ -79,6 +81,21 @@ func (s *stand) metrics() string {
 	return body
 }
 
+// asked gets a page of the API and gives its position.
+func (s *stand) asked(address, path string) string {
+	s.t.Helper()
+	res, err := http.Get("http://" + address + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusOK {
+		s.t.Errorf("%s answers %s %s (%v)", path, res.Status, body, err)
+	}
+	return res.Header.Get(schemas.HeaderPosition)
+}
+
 // The role beside a demo: its own address and admin listener, tokens where it can be reached from elsewhere, and what it
 // says when it can't start.
 func TestAPIRole(t *testing.T) {
@@ -92,7 +109,7 @@ func TestAPIRole(t *testing.T) {
 		}
 		address[i] = fmt.Sprintf("127.0.0.1:%d", port)
 	}
-	role := append([]string{"api", "--api-listen", address[0], "--admin-listen", address[1]}, append(s.client(), "--postgres-url", s.postgresURL())...)
+	role := append([]string{"api", "--api-listen", address[0], "--admin-listen", address[1]}, s.all()...)
 	r := s.begin(role...)
 	s.await(func() error {
 		if code, body := s.ask(address[1], "/readyz"); code != http.StatusOK || !strings.Contains(body, `"api":"ready"`) {
@@ -119,6 +136,14 @@ func TestAPIRole(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &stats); err != nil || code != http.StatusOK || stats.ES.Queue.QueueName["$all"].AvgItemsPerSecond == nil || stats.ES.ReadIndex.CachedRecord != 1 {
 		t.Errorf("/stats answers %d %s (%v)", code, body, err)
 	}
+	if code, body := s.ask(address[0], "/analytics"); code != http.StatusOK || !strings.Contains(body, `"href":"/analytics/top-accounts"`) {
+		t.Errorf("/analytics answers %d %s", code, body)
+	}
+	position := s.asked(address[0], "/analytics/top-accounts?top=3")
+	if p, err := schemas.ParsePosition(position); err != nil || len(p) != 12 {
+		t.Errorf("an answer of ClickHouse reaches to %q (%v)", position, err)
+	}
+	s.asked(address[0], "/accounts/summary/test-account-001?wait=30s&position="+position)
 	r.signal(syscall.SIGTERM)
 	r.ends(0)
 

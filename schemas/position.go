@@ -1,4 +1,4 @@
-package api
+package schemas
 
 import (
 	"cmp"
@@ -8,22 +8,27 @@ import (
 	"strings"
 )
 
-// HeaderPosition is on every answer: how far in the log it reaches.
+// HeaderPosition is the header of every answer over HTTP that says how far in the log it reaches.
 const HeaderPosition = "Ledgerline-Position"
 
 // Place is how far one partition of a kind's events is covered: Next is the offset of the first event that is not.
 type Place struct {
-	Kind      string
+	Log       string // the events topic without its ".events": the kind, with the topics' prefix before it
 	Partition int32
 	Next      int64
 }
 
-// Position is how far in the log something reaches, in order of kind and partition, each at most once. As text it is a
-// token such as "account/3:1502" or "account/0:17,3:1502,order/1:9"; "-" covers nothing.
+// LogOf is the log of an events topic, as a Place names it.
+func LogOf(eventsTopic string) string {
+	return strings.TrimSuffix(eventsTopic, TopicsOf("", "").Events)
+}
+
+// Position is how far in the log something reaches, in order of log and partition, each at most once. As text it is a token
+// such as "account/3:1502" or "account/0:17,3:1502,order/1:9"; "-" covers nothing.
 type Position []Place
 
-// nowhere is the token of a position that covers nothing.
-const nowhere = "-"
+// Nowhere is the token of a position that covers nothing.
+const Nowhere = "-"
 
 // maxPlaces bounds the work that a stranger's token makes.
 const maxPlaces = 1024
@@ -31,17 +36,17 @@ const maxPlaces = 1024
 // String is the token.
 func (p Position) String() string {
 	if len(p) == 0 {
-		return nowhere
+		return Nowhere
 	}
 	b := make([]byte, 0, 16*len(p))
-	kind := ""
+	log := ""
 	for i, place := range p {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if place.Kind != kind {
-			kind = place.Kind
-			b = append(append(b, kind...), '/')
+		if place.Log != log {
+			log = place.Log
+			b = append(append(b, log...), '/')
 		}
 		b = strconv.AppendInt(b, int64(place.Partition), 10)
 		b = append(b, ':')
@@ -52,7 +57,7 @@ func (p Position) String() string {
 
 // ParsePosition reads a token as [Position.String] writes it.
 func ParsePosition(token string) (Position, error) {
-	if token == "" || token == nowhere {
+	if token == "" || token == Nowhere {
 		return nil, nil
 	}
 	bad := func(part, why string) (Position, error) {
@@ -63,15 +68,15 @@ func ParsePosition(token string) (Position, error) {
 		return nil, fmt.Errorf("the position names %d partitions: at most %d", len(parts), maxPlaces)
 	}
 	p := make(Position, 0, len(parts))
-	kind := ""
+	log := ""
 	for _, part := range parts {
 		place := part
-		if k, rest, ok := strings.Cut(part, "/"); ok {
-			kind, place = k, rest
+		if l, rest, ok := strings.Cut(part, "/"); ok {
+			log, place = l, rest
 		}
 		number, next, ok := strings.Cut(place, ":")
-		if !ok || kind == "" {
-			return bad(part, "is not kind/partition:offset")
+		if !ok || log == "" {
+			return bad(part, "is not log/partition:offset")
 		}
 		n, err := strconv.ParseUint(number, 10, 31)
 		if err != nil {
@@ -81,28 +86,16 @@ func ParsePosition(token string) (Position, error) {
 		if err != nil {
 			return bad(part, "has no offset")
 		}
-		p = append(p, Place{Kind: kind, Partition: int32(n), Next: int64(offset)})
+		p = append(p, Place{Log: log, Partition: int32(n), Next: int64(offset)})
 	}
-	slices.SortFunc(p, comparePlaces)
-	if len(slices.CompactFunc(slices.Clone(p), func(a, b Place) bool { return comparePlaces(a, b) == 0 })) != len(p) {
+	slices.SortFunc(p, ComparePlaces)
+	if len(slices.CompactFunc(slices.Clone(p), func(a, b Place) bool { return ComparePlaces(a, b) == 0 })) != len(p) {
 		return bad(token, "names a partition twice")
 	}
 	return p, nil
 }
 
-func comparePlaces(a, b Place) int {
-	return cmp.Or(strings.Compare(a.Kind, b.Kind), cmp.Compare(a.Partition, b.Partition))
-}
-
-// unknownPartition is that of a place which nobody could say, as long as Kafka has not told how many partitions there are.
-const unknownPartition = -1
-
-func (p Place) known() bool { return p.Kind != "" && p.Partition != unknownPartition }
-
-// position is the place alone; nil when it is not known.
-func (p Place) position() Position {
-	if !p.known() {
-		return nil
-	}
-	return Position{p}
+// ComparePlaces is the order of a Position.
+func ComparePlaces(a, b Place) int {
+	return cmp.Or(strings.Compare(a.Log, b.Log), cmp.Compare(a.Partition, b.Partition))
 }
