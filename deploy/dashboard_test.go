@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -105,16 +107,24 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 	s.until(`max(projection_lag) == 0`)
 
 	s.garbage("account.commands")
-	s.until(`sum(ledgerline_producer_dead_letters_total) > 0`)
+	s.fires("LedgerlineDeadLetters", "warning")
 
 	postgres := kit.Postgres(t)
 	postgres.Kill9()
 	s.until(`min(monitor_up) == 0`)
 	s.load("third", 20, 5)
 	s.until(`min(ledgerline_ready{part="projector account-summary"}) == 0`)
+	s.run(1, "ready", "--admin-listen", s.admin["projector"])
 	postgres.Restart(t)
 	s.until(`min(monitor_up) == 1 and min(ledgerline_ready) == 1`)
 
+	for role := range roles {
+		_, port, err := net.SplitHostPort(s.admin[role])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.run(0, "ready", "--admin-listen", ":"+port)
+	}
 	s.hang("account.events")
 
 	s.signal("producer", syscall.SIGSTOP) // commands wait, and the target is down
@@ -136,10 +146,19 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 	s.fingerprint("another")
 	s.stop("projector")
 	s.start("projector")
-	s.until(`max(projection_rebuild_required) == 1`)
+	s.fires("LedgerlineProjectionRebuildRequired", "warning")
 
 	s.panelsChanged(begun)
 	s.metricsExist()
+	if err := s.holds(`ALERTS{alertname="LedgerlineEventStoreWriteFailures"}`); err == nil {
+		t.Error("an alert on failed transactions fires, and none has failed")
+	}
+}
+
+// fires waits until an alert fires in Prometheus itself.
+func (s *system) fires(alert, severity string) {
+	s.t.Helper()
+	s.until(fmt.Sprintf(`ALERTS{alertname=%q, alertstate="firing", severity=%q}`, alert, severity))
 }
 
 // A Prometheus that scrapes the demo sees lag under load, and none at rest.
@@ -234,11 +253,33 @@ func (s *system) metricsExist() {
 			}
 		}
 	}
+	maps.Copy(named, documented(s.t))
 	for name, where := range named {
-		if !slices.Contains(there.Data, name) {
+		if !slices.Contains(there.Data, name) && !slices.Contains(there.Data, name+"_count") { // a histogram
+
 			s.t.Errorf("%s names %s, which nothing exposes", where, name)
 		}
 	}
+}
+
+var ourMetric = regexp.MustCompile(`\b(?:ledgerline_(?:producer|ready)|projector|projection|api|sink|monitor|kafka_(?:consumergroup|partition))_?[a-z0-9_]*[a-z0-9]\b`)
+
+// documented are the metrics that the runbooks and the README name, by where they do.
+func documented(t *testing.T) map[string]string {
+	t.Helper()
+	named := map[string]string{}
+	for _, path := range []string{"README.md", "runbooks/alerts.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range ourMetric.FindAllString(string(text), -1) {
+			if strings.Contains(name, "_") {
+				named[name] = path
+			}
+		}
+	}
+	return named
 }
 
 // asks opens an account, and asks for a number of others, several times each, for their transactions, and for one that is not.
