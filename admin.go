@@ -107,7 +107,7 @@ func (s *admin) ready(w http.ResponseWriter, _ *http.Request) {
 	state := map[string]string{}
 	code := http.StatusOK
 	for name, ask := range s.parts {
-		state[name] = "ready"
+		state[name] = partReady
 		if err := ask(); err != nil {
 			state[name], code = err.Error(), http.StatusServiceUnavailable
 		}
@@ -116,6 +116,9 @@ func (s *admin) ready(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(readiness{code == http.StatusOK, state}) //nolint:errchkjson // the asker may be gone
 }
+
+// partReady stands where an error's text would.
+const partReady = "ready"
 
 type readiness struct {
 	Ready bool              `json:"ready"`

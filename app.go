@@ -204,6 +204,18 @@ func (s *stores) Close() {
 	}
 }
 
+// register has a scrape show what the sinks do.
+func (s *stores) register(metrics prometheus.Registerer) error {
+	for store, sink := range s.sinks {
+		if c, ok := sink.(prometheus.Collector); ok {
+			if err := metrics.Register(c); err != nil {
+				return fmt.Errorf("register the metrics of %s: %w", store, err)
+			}
+		}
+	}
+	return nil
+}
+
 // stores makes the sinks that the projections need and no other: a pilot may have Postgres alone.
 func (a *App) stores(projections []projector.Projection) (*stores, error) {
 	s := &stores{sinks: map[string]projector.Sink{}}

@@ -228,6 +228,9 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 		run("producer "+def.KindName(), p.Ready, p.Run)
 	}
 	sinks, err := d.app.stores(d.app.Domain.Projections)
+	if err == nil {
+		err = sinks.register(d.admin.registry)
+	}
 	if err != nil {
 		return err
 	}

@@ -68,6 +68,9 @@ all projections.`,
 		}
 		defer sinks.Close()
 		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+			if err := sinks.register(s.registry); err != nil {
+				return err
+			}
 			for _, p := range projections {
 				worker, err := a.projector(p, sinks, s.registry)
 				if err != nil {

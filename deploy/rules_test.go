@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,5 +126,34 @@ func TestP12_EveryAlert_IsTestedBothWays_AndExplained(t *testing.T) {
 		if !alerts[name] {
 			t.Errorf("there are tests of %s, and no such alert", name)
 		}
+	}
+}
+
+var ourCommand = regexp.MustCompile("(?m)(?:^|`)(?:bin/)?ledgerline ([a-z]+)([^`\n#]*)")
+
+// The commands of ours that runbooks and README name are commands that there are, with flags that they have.
+func TestRunbooks_OurCommands_AreThose_ThatThereAre(t *testing.T) {
+	found := 0
+	for _, path := range []string{"README.md", "runbooks/alerts.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range ourCommand.FindAllStringSubmatch(string(text), -1) {
+			found++
+			flags, _, ok := help(t, c[1])
+			if !ok {
+				t.Errorf("%s: there is no command %q", path, c[1])
+			}
+			for word := range strings.FieldsSeq(c[2]) {
+				flag, _, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+				if strings.HasPrefix(word, "--") && !slices.Contains(flags, flag) {
+					t.Errorf("%s: %s has no flag %s", path, c[1], word)
+				}
+			}
+		}
+	}
+	if found < 4 {
+		t.Errorf("only %d commands found", found)
 	}
 }

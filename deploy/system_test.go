@@ -63,13 +63,14 @@ type system struct {
 	binary     string
 	env        []string
 	admin      map[string]string // by role
+	api        string
 	roles      map[string]*process.Process
 	prometheus string
 }
 
 // roles are those that are started, with what they need beside the environment.
 var roles = map[string][]string{
-	"producer": {"--kafka-replication", "1", "--kafka-partitions", "4"}, "projector": nil, "monitor": {"--monitor-interval", "250ms"},
+	"producer": {"--kafka-replication", "1", "--kafka-partitions", "4"}, "projector": nil, "api": nil, "monitor": {"--monitor-interval", "250ms"},
 }
 
 func newSystem(t *testing.T) *system {
@@ -80,7 +81,8 @@ func newSystem(t *testing.T) *system {
 	}
 	kit.Start(t, kit.All()...)
 	s := &system{t: t, binary: binary, admin: map[string]string{}, roles: map[string]*process.Process{}}
-	s.env = append(os.Environ(),
+	s.api = freeAddress(t)
+	s.env = append(os.Environ(), "LEDGERLINE_API_LISTEN="+s.api,
 		"LEDGERLINE_KAFKA_BROKERS="+strings.Join(kit.Kafka(t).Brokers(), ","), "LEDGERLINE_REGISTRY_URL="+kit.Registry(t).URL(),
 		"LEDGERLINE_POSTGRES_URL="+kit.Postgres(t).URL(), "LEDGERLINE_CLICKHOUSE_URL="+kit.ClickHouse(t).URL())
 	for role := range roles {
@@ -101,6 +103,25 @@ func freeAddress(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// newDemo is a demo with all of its listeners on free ports, and a Prometheus that scrapes it by demo.yml.
+func newDemo(t *testing.T) *system {
+	t.Helper()
+	binary, err := ledgerline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &system{t: t, binary: binary, api: freeAddress(t)}
+	admin, kafka, registry := freeAddress(t), freeAddress(t), freeAddress(t)
+	s.launch("demo", binary, []string{
+		"demo", "--sample=false", "--data-dir", t.TempDir(), "--admin-listen", admin, "--api-listen", s.api, "--kafka-listen", kafka, "--registry-listen", registry,
+		"--postgres-listen", freeAddress(t), "--clickhouse-listen", freeAddress(t),
+	})
+	s.env = append(os.Environ(), "LEDGERLINE_KAFKA_BROKERS="+kafka, "LEDGERLINE_REGISTRY_URL=http://"+registry)
+	s.runPrometheus("demo.yml", strings.NewReplacer(`"127.0.0.1:9464"`, strconv.Quote(admin)))
+	s.until(`up{job="ledgerline-demo"} == 1`)
+	return s
 }
 
 // launch starts a program that ends with the test; when the test fails, it shows what the program said last.
@@ -164,39 +185,34 @@ func get(address string) (int, []byte, error) {
 // scrape starts Prometheus with our configuration, but for the targets and the interval.
 func (s *system) scrape() {
 	s.t.Helper()
-	dir := s.t.TempDir()
-	text, err := os.ReadFile("prometheus/prometheus.yml")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	config := strings.NewReplacer("_interval: 5s", "_interval: 1s").Replace(string(text))
+	replace := []string{"_interval: 5s", "_interval: 1s"}
 	for role, address := range s.admin {
-		before := config
-		config = strings.ReplaceAll(config, fmt.Sprintf(`"%s:%d"`, role, adminPort[role]), strconv.Quote(address))
-		if before == config {
-			s.t.Errorf("prometheus.yml does not scrape %s:%d", role, adminPort[role])
+		replace = append(replace, fmt.Sprintf(`"%s:%d"`, role, adminPort[role]), strconv.Quote(address))
+	}
+	s.runPrometheus("prometheus.yml", strings.NewReplacer(replace...))
+	for role := range roles {
+		eventually(s.t, "Prometheus scrapes "+role, func() error { return s.holds(`up{job="ledgerline-` + role + `"} == 1`) })
+	}
+}
+
+// runPrometheus starts Prometheus with one of our configurations, changed.
+func (s *system) runPrometheus(configuration string, change *strings.Replacer) {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	for _, name := range []string{configuration, "rules.yml"} {
+		text, err := os.ReadFile(filepath.Join("prometheus", name))
+		if err != nil {
+			s.t.Fatal(err)
 		}
-	}
-	if s.admin["api"] == "" {
-		config = strings.Replace(config, "  - job_name: ledgerline-api\n    static_configs: [{targets: [\"api:9467\"]}]\n", "", 1)
-	}
-	rules, err := os.ReadFile("prometheus/rules.yml")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{"prometheus.yml": []byte(config), "rules.yml": rules} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(change.Replace(string(text))), 0o600); err != nil {
 			s.t.Fatal(err)
 		}
 	}
 	address := freeAddress(s.t)
 	s.launch("prometheus", debian(s.t, "prometheus"), []string{
-		"--config.file", filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address, "--log.level", "warn",
+		"--config.file", filepath.Join(dir, configuration), "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address, "--log.level", "warn",
 	})
 	s.prometheus = "http://" + address
-	for role := range roles {
-		eventually(s.t, "Prometheus scrapes "+role, func() error { return s.holds(`up{job="ledgerline-` + role + `"} == 1`) })
-	}
 }
 
 // adminPort are the default ports of the roles' admin listeners.
@@ -286,6 +302,24 @@ func (s *system) load(name string, accounts, rows int) {
 		s.t.Fatal(err)
 	}
 	s.run(0, "import", path, "--currency", "EUR", "--source", name)
+}
+
+// request asks the API and fails unless it answers with the status.
+func (s *system) request(wantCode int, method, path, body string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.api+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); err != nil || res.StatusCode != wantCode {
+		s.t.Fatalf("%s %s: %s, want %d: %s %v", method, path, res.Status, wantCode, text, err)
+	}
 }
 
 // lines keeps what a program said.

@@ -66,7 +66,8 @@ func (s *Sink) Open(ctx context.Context, plan projector.Plan) (projector.Store, 
 	if err != nil {
 		return nil, err
 	}
-	st := &store{client: c, cfg: s.cfg, plan: plan, columns: columns, owner: uuid.NewString(), claims: make(map[int32]*claim)}
+	st := &store{client: c, cfg: s.cfg, plan: plan, columns: columns, owner: uuid.NewString(), claims: make(map[int32]*claim), metrics: s.metrics}
+	s.metrics.of(plan.Projection)
 	st.log = s.cfg.Logger.With("projector", plan.Projection, "owner", st.owner)
 	if err := st.preflight(ctx, s.cfg.DatabasePrefix+plan.Schema); err != nil {
 		return nil, err

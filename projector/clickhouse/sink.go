@@ -143,7 +143,8 @@ func (c Config) options() (*ch.Options, error) {
 
 // Sink is a ClickHouse server as a sink. It connects when it is first used.
 type Sink struct {
-	cfg Config
+	cfg     Config
+	metrics *metrics
 
 	mu        sync.Mutex
 	conn      ch.Conn
@@ -153,7 +154,7 @@ type Sink struct {
 var _ projector.Sink = (*Sink)(nil)
 
 // New makes a sink. It does no I/O. Close it when no projector uses it any more.
-func New(cfg Config) *Sink { return &Sink{cfg: cfg.withDefaults()} }
+func New(cfg Config) *Sink { return &Sink{cfg: cfg.withDefaults(), metrics: newMetrics()} }
 
 // Close closes the connections.
 func (s *Sink) Close() {

@@ -22,6 +22,7 @@ type store struct {
 	columns []ch.ColumnNameAndType // to insert
 	owner   string                 // this member, in the ledger
 	log     *slog.Logger
+	metrics *metrics
 
 	mu     sync.Mutex
 	claims map[int32]*claim
@@ -239,6 +240,7 @@ func (s *store) put(ctx context.Context, w *work) error {
 	if !w.doubt {
 		return s.insertRows(ctx, w, w.rows, w.token)
 	}
+	s.metrics.doubts.WithLabelValues(s.plan.Projection).Inc()
 	for attempt := 0; ; attempt++ {
 		lacking, err := s.lacking(ctx, w)
 		if err != nil {
@@ -281,7 +283,12 @@ func (s *store) insertRows(ctx context.Context, w *work, rows projector.Rows, to
 		return nil
 	}
 	doing := fmt.Sprintf("insert %s %s/%d offsets %d-%d", s.table, s.plan.Topic, w.batch.Partition, w.span.first, w.span.next-1)
-	return s.client.insert(ctx, doing, s.table, s.columns, s.block(rows, w.batch.Partition), insertSettings(token))
+	if err := s.client.insert(ctx, doing, s.table, s.columns, s.block(rows, w.batch.Partition), insertSettings(token)); err != nil {
+		return err
+	}
+	s.metrics.inserts.WithLabelValues(s.plan.Projection).Inc()
+	s.metrics.rows.WithLabelValues(s.plan.Projection).Add(float64(rows.Len()))
+	return nil
 }
 
 // block is the rows as columns: the projection's, then the sink's own.

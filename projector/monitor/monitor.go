@@ -157,6 +157,9 @@ func (m *Monitor) look(ctx context.Context) error {
 		}
 		errs = append(errs, m.measure(r, s, states))
 	}
+	for _, h := range m.histories {
+		h.forget(m.looks)
+	}
 	m.metrics.seconds.Observe(time.Since(begun).Seconds())
 	return errors.Join(errs...)
 }

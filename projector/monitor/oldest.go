@@ -19,6 +19,7 @@ const (
 	responseBytes  = 8 << 20   // of a fetch
 	runsKept       = 16        // of one partition: as many positions can stand in different places without new fetches
 	recordsOfARun  = 4096      // a longer run is cut: its end is read again when somebody gets there
+	looksKept      = 20        // without being needed; who goes on leaves what it has passed behind
 	unknownBrokers = int32(-1) // no leader now
 )
 
@@ -86,6 +87,11 @@ func (h *history) add(r *run) {
 		}
 		h.runs = slices.Delete(h.runs, oldest, oldest+1)
 	}
+}
+
+// forget drops what nobody has needed for a while.
+func (h *history) forget(look int) {
+	h.runs = slices.DeleteFunc(h.runs, func(r *run) bool { return r.used < look-looksKept })
 }
 
 // place is a partition, and wanted an offset from which it has to be read.

@@ -55,6 +55,7 @@ func (s *Sink) Open(ctx context.Context, plan projector.Plan) (projector.Store, 
 	if err != nil {
 		return nil, err
 	}
+	s.metrics.rows.WithLabelValues(plan.Projection) // a counter that is not there can't be 0
 	return &store{sink: s, pool: pool, plan: plan, layout: layout, sql: statementsFor(plan, layout)}, nil
 }
 

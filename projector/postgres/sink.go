@@ -55,7 +55,8 @@ func (c Config) Validate() error {
 
 // Sink is a PostgreSQL server as a sink. It connects when it is first used.
 type Sink struct {
-	cfg Config
+	cfg     Config
+	metrics *metrics
 
 	mu   sync.Mutex
 	pool *pgxpool.Pool
@@ -74,7 +75,7 @@ func New(cfg Config) *Sink {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Sink{cfg: cfg}
+	return &Sink{cfg: cfg, metrics: newMetrics()}
 }
 
 // Close closes the connections.

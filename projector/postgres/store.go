@@ -86,15 +86,22 @@ func (s *store) checkOffsets(ctx context.Context, tx pgx.Tx) error {
 
 // Write stores the batches and moves their positions in one transaction.
 func (s *store) Write(ctx context.Context, batches []*projector.Batch) error {
+	written := 0
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := s.guard(ctx, tx, batches); err != nil {
 			return err
 		}
+		var err error
 		if s.plan.Shape == projector.ShapeFold {
-			return s.fold(ctx, tx, batches)
+			written, err = s.fold(ctx, tx, batches)
+		} else {
+			written, err = s.insert(ctx, tx, batches)
 		}
-		return s.insert(ctx, tx, batches)
+		return err
 	})
+	if err == nil {
+		s.sink.metrics.rows.WithLabelValues(s.plan.Projection).Add(float64(written))
+	}
 	return classify(s.doing(batches), err)
 }
 
@@ -133,34 +140,34 @@ func (s *store) guard(ctx context.Context, tx pgx.Tx, batches []*projector.Batch
 
 // fold loads the rows that change, applies the events and puts the rows back, ascending by key: neighbours in the index
 // are written one after the other.
-func (s *store) fold(ctx context.Context, tx pgx.Tx, batches []*projector.Batch) error {
+func (s *store) fold(ctx context.Context, tx pgx.Tx, batches []*projector.Batch) (int, error) {
 	f := projector.FoldBatches(batches...)
 	if len(f.Keys()) == 0 {
-		return nil
+		return 0, nil
 	}
 	stored, err := tx.Query(ctx, s.sql.load, f.Keys())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := pgx.ForEachRow(stored, f.Scratch(), f.Keep); err != nil {
-		return err
+		return 0, err
 	}
-	rows, err := f.Apply()
+	changed, err := f.Apply()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = tx.Exec(ctx, s.sql.upsert, s.columns(rows)...)
-	return err
+	_, err = tx.Exec(ctx, s.sql.upsert, s.columns(changed)...)
+	return changed.Len(), err
 }
 
-func (s *store) insert(ctx context.Context, tx pgx.Tx, batches []*projector.Batch) error {
+func (s *store) insert(ctx context.Context, tx pgx.Tx, batches []*projector.Batch) (int, error) {
 	rows := projector.JoinRows(batches...)
 	if rows.Len() == 0 {
-		return nil
+		return 0, nil
 	}
 	rows.SortBy(s.layout.key...)
 	_, err := tx.Exec(ctx, s.sql.insert, s.columns(rows)...)
-	return err
+	return rows.Len(), err
 }
 
 // columns are the rows as one array for each column.
