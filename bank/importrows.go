@@ -176,6 +176,9 @@ func (r *rowReader) next() (importRow, *badRow, error) {
 	if row.date, err = time.Parse(time.DateOnly, get("date")); err != nil {
 		return bad("date is %q, wanted YYYY-MM-DD", get("date"))
 	}
+	if year := row.date.Year(); year < firstYear || year > lastYear {
+		return bad("date is %q, wanted one of the years %d to %d", get("date"), firstYear, lastYear)
+	}
 	if row.direction != "credit" && row.direction != "debit" {
 		return bad("direction is %q, wanted credit or debit", row.direction)
 	}

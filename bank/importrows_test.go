@@ -104,6 +104,8 @@ func TestImportRows_BadOnesHaveLineReasonAndAccount(t *testing.T) {
 		"no transaction":        {"ann,,2026-01-05,credit,5,5,,,", "transaction_id is empty", "ann"},
 		"date of another kind":  {"ann,t2,5.1.2026,credit,5,5,,,", `date is "5.1.2026", wanted YYYY-MM-DD`, "ann"},
 		"no such day":           {"ann,t2,2026-02-30,credit,5,5,,,", `date is "2026-02-30"`, "ann"},
+		"date before 1900":      {"ann,t2,1899-12-31,credit,5,5,,,", `date is "1899-12-31", wanted one of the years 1900 to 2261`, "ann"},
+		"date far ahead":        {"ann,t2,9999-12-31,credit,5,5,,,", `date is "9999-12-31", wanted one of the years`, "ann"},
 		"direction":             {"ann,t2,2026-01-05,Credit,5,5,,,", `direction is "Credit", wanted credit or debit`, "ann"},
 		"amount not whole":      {"ann,t2,2026-01-05,credit,5.00,5,,,", `amount_minor is "5.00", wanted a whole number above 0`, "ann"},
 		"amount zero":           {"ann,t2,2026-01-05,credit,0,5,,,", `amount_minor is "0"`, "ann"},
