@@ -1,8 +1,10 @@
 package bank
 
 import (
+	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
@@ -52,6 +54,9 @@ func decideAccount(s account.State, c account.Command, m producer.Meta) decision
 	if strings.ContainsRune(strings.Join(texts(c), ""), 0) {
 		return reject("text_invalid", "a text holds the character U+0000, which no database keeps")
 	}
+	if why := timeInvalid(m.Time); why != "" {
+		return reject("time_invalid", "the business time %s", why)
+	}
 	switch c := c.(type) {
 	case *account.OpenAccount:
 		return open(s, c, m)
@@ -85,6 +90,18 @@ func decideAccount(s account.State, c account.Command, m producer.Meta) decision
 		return accept(&account.AccountClosed{Reason: c.Reason})
 	}
 	return reject("unknown_command", "accounts have no rule for %s", c.AvroName())
+}
+
+// Business times that every store keeps as they are. ClickHouse's DateTime64 begins in 1900, and its nanoseconds, in which
+// drivers count, end in April 2262.
+const firstYear, lastYear = 1900, 2261
+
+// timeInvalid says what is wrong with a business time; "" if nothing.
+func timeInvalid(at time.Time) string {
+	if year := at.UTC().Year(); year >= firstYear && year <= lastYear {
+		return ""
+	}
+	return fmt.Sprintf("is %s: give one of the years %d to %d, or none for now", at.UTC().Format(time.RFC3339), firstYear, lastYear)
 }
 
 // texts are the texts of a command that its events repeat.

@@ -6,7 +6,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/producer/producertest"
+	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
 
@@ -48,6 +50,20 @@ func TestTextWithNUL_Rejected(t *testing.T) {
 		&account.CloseAccount{Reason: bad},
 	} {
 		producertest.Given(Account, opened).When(c).Rejected(t, "text_invalid")
+	}
+}
+
+// A time that a store can't hold would hold up its projection for ever.
+func TestBusinessTimeOutOfRange_Rejected(t *testing.T) {
+	at := func(text string) func(*producer.Meta) {
+		return func(m *producer.Meta) { m.Time, _ = schemas.ParseTime(text) }
+	}
+	for _, text := range []string{"0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1899-12-31T23:59:59.999999Z", "1900-01-01T00:30:00+01:00", "2262-01-01T00:00:00Z", "9999-12-31T23:59:59Z"} {
+		producertest.Given(Account).With(at(text)).When(&account.OpenAccount{Owner: "ann", Currency: "EUR"}).Rejected(t, "time_invalid")
+		producertest.Given(Account, opened).With(at(text)).When(&account.DepositMoney{AmountMinor: 1}).Rejected(t, "time_invalid")
+	}
+	for _, text := range []string{"1900-01-01T00:00:00Z", "2261-12-31T23:59:59.999999Z"} {
+		producertest.Given(Account).With(at(text)).When(&account.OpenAccount{Owner: "ann", Currency: "EUR"}).Then(t, opened)
 	}
 }
 

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/ledgerline-es/ledgerline"
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -25,8 +28,10 @@ type importer struct {
 	silence  time.Duration                           // after which, and each time again …
 	silent   func(since time.Duration)               // … it is told that no reply comes
 
+	header   []string
 	accounts map[string]*importedAccount
 	report   ImportReport
+	rejects  sync.Mutex // bad rows are met while reading, and while replies are awaited
 	waiting  chan sent
 }
 
@@ -38,10 +43,9 @@ type importedAccount struct {
 
 // sent is a published command whose reply is awaited.
 type sent struct {
-	pending     *producer.Pending
-	transaction string // "" for the opening of an account
-	account     string
-	line        int
+	pending *producer.Pending
+	opening bool // of the row's account, before the row
+	row     importRow
 }
 
 // ImportReport counts rows, not commands: the opening of an account is none.
@@ -110,14 +114,23 @@ func (im *importer) settle(ctx context.Context) error {
 	for s := range im.waiting {
 		im.listen(ctx, s.pending)
 		r, err := s.pending.Wait(ctx)
-		if err != nil {
-			return fmt.Errorf("line %d, account %s: %w", s.line, s.account, err)
+		if !s.opening && faultOfRow(err) {
+			if err := im.reject(badRow{line: s.row.line, reason: err.Error(), fields: s.row.fields}); err != nil {
+				return err
+			}
+			continue
 		}
-		row := RejectedRow{TransactionID: s.transaction, Line: s.line, Code: r.Code}
+		if err != nil {
+			return fmt.Errorf("line %d, account %s: %w", s.row.line, s.row.account, err)
+		}
+		row := RejectedRow{TransactionID: s.row.transaction, Line: s.row.line, Code: r.Code}
+		if s.opening {
+			row.TransactionID = ""
+		}
 		switch {
 		case r.Outcome == producer.Error:
 			im.report.Errors = append(im.report.Errors, row)
-		case s.transaction == "": // the account was opened, now or before
+		case s.opening: // the account was opened, now or before
 			continue
 		case r.Duplicate:
 			im.report.Duplicates++
@@ -126,10 +139,27 @@ func (im *importer) settle(ctx context.Context) error {
 		default:
 			im.report.Rejected = append(im.report.Rejected, row)
 		}
-		if s.transaction != "" {
+		if !s.opening {
 			im.progress()
 		}
 	}
+	return nil
+}
+
+// faultOfRow reports whether an error of publishing is of the command alone: the rows behind it can be published.
+func faultOfRow(err error) bool {
+	return errors.Is(err, schemas.ErrMalformed) || errors.Is(err, schemas.ErrTooLarge) || errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidRecord)
+}
+
+// reject puts a row to the bad ones.
+func (im *importer) reject(row badRow) error {
+	im.rejects.Lock()
+	defer im.rejects.Unlock()
+	im.report.Bad++
+	if err := im.bad(im.header, row); err != nil {
+		return fmt.Errorf("rejects file: %w", err)
+	}
+	im.progress()
 	return nil
 }
 
@@ -160,6 +190,7 @@ func (im *importer) send(ctx context.Context, file io.Reader) error {
 	if err != nil {
 		return err
 	}
+	im.header = rows.header
 	for {
 		row, bad, err := rows.next()
 		switch {
@@ -173,11 +204,9 @@ func (im *importer) send(ctx context.Context, file io.Reader) error {
 			if schemas.ValidateID(bad.account) == nil {
 				im.account(bad.account).sequence++ // its number stays free: no later row may ever take another one's
 			}
-			im.report.Bad++
-			if err := im.bad(rows.header, *bad); err != nil {
-				return fmt.Errorf("rejects file: %w", err)
+			if err := im.reject(*bad); err != nil {
+				return err
 			}
-			im.progress()
 			continue
 		}
 		if err := im.sendRow(ctx, row); err != nil {
@@ -200,7 +229,7 @@ func (im *importer) sendRow(ctx context.Context, row importRow) error {
 	a := im.account(row.account)
 	if !a.opened {
 		a.opened = true
-		if err := im.publish(ctx, row, 1, "", row.date, &account.OpenAccount{Owner: row.account, Currency: im.currency}); err != nil {
+		if err := im.publish(ctx, sent{row: row, opening: true}, 1, row.date, &account.OpenAccount{Owner: row.account, Currency: im.currency}); err != nil {
 			return err
 		}
 	}
@@ -215,18 +244,21 @@ func (im *importer) sendRow(ctx context.Context, row importRow) error {
 			AmountMinor: row.amount, Currency: im.currency, Operation: row.operation, Category: row.category, Counterparty: row.counterparty,
 		}
 	}
-	return im.publish(ctx, row, a.sequence, row.transaction, at, c)
+	return im.publish(ctx, sent{row: row}, a.sequence, at, c)
 }
 
-func (im *importer) publish(ctx context.Context, row importRow, number int64, transaction string, at time.Time, c account.Command) error {
-	p, err := im.client.Send(ctx, producer.Command{
-		AggregateID: row.account, Record: c, Time: at, Source: im.source, SourceSequence: number,
+func (im *importer) publish(ctx context.Context, s sent, number int64, at time.Time, c account.Command) (err error) {
+	s.pending, err = im.client.Send(ctx, producer.Command{
+		AggregateID: s.row.account, Record: c, Time: at, Source: im.source, SourceSequence: number,
 	})
+	if !s.opening && faultOfRow(err) {
+		return im.reject(badRow{line: s.row.line, reason: err.Error(), fields: s.row.fields})
+	}
 	if err != nil {
-		return fmt.Errorf("line %d, account %s: %w", row.line, row.account, err)
+		return fmt.Errorf("line %d, account %s: %w", s.row.line, s.row.account, err)
 	}
 	select {
-	case im.waiting <- sent{pending: p, transaction: transaction, account: row.account, line: row.line}:
+	case im.waiting <- s:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -298,6 +298,43 @@ func TestImport_NumbersAndBusinessTimes(t *testing.T) {
 	p.logIs(log)
 }
 
+// What Kafka or the schemas can't take of one row ends the row, not the import; it is there to be mended as it was.
+func TestImport_RowsThatCannotBePublished_AreBad(t *testing.T) {
+	p := newPlatform(t)
+	p.produce()
+	long := strings.Repeat("x", 1_000_100) // more than a record of the client may have, less than a line
+	latin := "Caf\xe9"
+	text := importHeader +
+		"ann,t1,2026-01-05,credit,500,500,,,\n" +
+		"ann,t2,2026-01-05,credit,70,570,,," + long + "\n" +
+		"ann,t3,2026-01-05,credit,3,573,,," + latin + "\n" +
+		"ann,t4,2026-01-05,credit,9,579,,," + long[:100_000] + "\n" + // a command, but no event
+		"ann,t5,2026-01-05,debit,100,400,,,\n"
+	path := p.file("rows.csv", text)
+	failed := []RejectedRow{{TransactionID: "t4", Line: 5, Code: producer.CodeEventTooLarge}}
+	wantReport(t, p.importFile(1, path), ImportReport{Rows: 5, Accepted: 2, Bad: 2, Errors: failed, Accounts: 1})
+	p.logIs(map[string]string{
+		"ann/1": "2026-01-05T00:00:00.000000Z opened ann CZK",
+		"ann/2": "2026-01-05T00:00:00.000000Z +500=500 ",
+		"ann/3": "2026-01-05T00:00:03.000000Z -100=400 ",
+	})
+	data, err := os.ReadFile(filepath.Join(p.folder, "rejects.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rejects, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+	if err != nil || len(rejects) != 3 {
+		t.Fatalf("the rejects file has %d lines: %v", len(rejects), err)
+	}
+	slices.SortFunc(rejects[1:], func(a, b []string) int { return strings.Compare(a[0], b[0]) })
+	for i, want := range [][]string{{"3", "MESSAGE_TOO_LARGE", long}, {"4", "counterparty is not UTF-8", latin}} {
+		row := rejects[i+1]
+		if row[0] != want[0] || !strings.Contains(row[1], want[1]) || row[len(row)-1] != want[2] {
+			t.Errorf("bad row %.200q, wanted line %s because of %q", row, want[0], want[1])
+		}
+	}
+}
+
 // The whole sample, through the importer: every row is answered, and loading it again changes nothing.
 func TestImport_TheSampleTwice(t *testing.T) {
 	p := newPlatform(t)

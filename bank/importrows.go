@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
@@ -28,6 +29,7 @@ type importRow struct {
 	date                              time.Time
 	amount                            int64
 	operation, category, counterparty string
+	fields                            []string // as they stand in the file
 }
 
 // badRow is a row that is no transaction.
@@ -162,9 +164,14 @@ func (r *rowReader) next() (importRow, *badRow, error) {
 	if len(fields) != len(r.header) {
 		return bad("%d fields, the header has %d", len(fields), len(r.header))
 	}
+	for i, field := range fields {
+		if !utf8.ValidString(field) {
+			return bad("%s is not UTF-8: save the file in that encoding", r.header[i])
+		}
+	}
 	get := func(name string) string { return fields[r.column[name]] }
 	row := importRow{
-		line: r.line, account: get("account_id"), transaction: get("transaction_id"), direction: get("direction"),
+		fields: fields, line: r.line, account: get("account_id"), transaction: get("transaction_id"), direction: get("direction"),
 		operation: get("operation"), category: get("category"), counterparty: get("counterparty"),
 	}
 	if err := schemas.ValidateID(row.account); err != nil {
@@ -175,6 +182,9 @@ func (r *rowReader) next() (importRow, *badRow, error) {
 	}
 	if row.date, err = time.Parse(time.DateOnly, get("date")); err != nil {
 		return bad("date is %q, wanted YYYY-MM-DD", get("date"))
+	}
+	if year := row.date.Year(); year < firstYear || year > lastYear {
+		return bad("date is %q, wanted one of the years %d to %d", get("date"), firstYear, lastYear)
 	}
 	if row.direction != "credit" && row.direction != "debit" {
 		return bad("direction is %q, wanted credit or debit", row.direction)

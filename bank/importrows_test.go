@@ -5,7 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +68,10 @@ func TestImportRows_TheSameRowInEveryShape(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			good, bad := readAll(t, text)
-			if !slices.Equal(good, []importRow{want}) || len(bad) > 0 {
+			for i := range good {
+				good[i].fields = nil // they differ with the columns
+			}
+			if !reflect.DeepEqual(good, []importRow{want}) || len(bad) > 0 {
 				t.Errorf("read %+v, bad %+v; wanted %+v", good, bad, want)
 			}
 		})
@@ -104,6 +107,10 @@ func TestImportRows_BadOnesHaveLineReasonAndAccount(t *testing.T) {
 		"no transaction":        {"ann,,2026-01-05,credit,5,5,,,", "transaction_id is empty", "ann"},
 		"date of another kind":  {"ann,t2,5.1.2026,credit,5,5,,,", `date is "5.1.2026", wanted YYYY-MM-DD`, "ann"},
 		"no such day":           {"ann,t2,2026-02-30,credit,5,5,,,", `date is "2026-02-30"`, "ann"},
+		"date before 1900":      {"ann,t2,1899-12-31,credit,5,5,,,", `date is "1899-12-31", wanted one of the years 1900 to 2261`, "ann"},
+		"date far ahead":        {"ann,t2,9999-12-31,credit,5,5,,,", `date is "9999-12-31", wanted one of the years`, "ann"},
+		"not UTF-8":             {"ann,t2,2026-01-05,credit,5,5,,,Caf\xe9", "counterparty is not UTF-8: save the file in that encoding", "ann"},
+		"account not UTF-8":     {"ann\xff,t2,2026-01-05,credit,5,5,,,", "account_id is not UTF-8", "ann\xff"},
 		"direction":             {"ann,t2,2026-01-05,Credit,5,5,,,", `direction is "Credit", wanted credit or debit`, "ann"},
 		"amount not whole":      {"ann,t2,2026-01-05,credit,5.00,5,,,", `amount_minor is "5.00", wanted a whole number above 0`, "ann"},
 		"amount zero":           {"ann,t2,2026-01-05,credit,0,5,,,", `amount_minor is "0"`, "ann"},

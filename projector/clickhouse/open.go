@@ -69,6 +69,11 @@ func (s *Sink) Open(ctx context.Context, plan projector.Plan) (projector.Store, 
 	st := &store{client: c, cfg: s.cfg, plan: plan, columns: columns, owner: uuid.NewString(), claims: make(map[int32]*claim), metrics: s.metrics}
 	s.metrics.of(plan.Projection)
 	st.log = s.cfg.Logger.With("projector", plan.Projection, "owner", st.owner)
+	for i, name := range plan.Columns {
+		if limits, ok := limitsOf(columns[i].Type); ok {
+			st.times = append(st.times, timeColumn{index: i, name: name, typ: columns[i].Type, timeLimits: limits})
+		}
+	}
 	if err := st.preflight(ctx, s.cfg.DatabasePrefix+plan.Schema); err != nil {
 		return nil, err
 	}

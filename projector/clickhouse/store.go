@@ -20,6 +20,7 @@ type store struct {
 	cfg     Config
 	plan    projector.Plan
 	columns []ch.ColumnNameAndType // to insert
+	times   []timeColumn           // of the plan's columns, those that hold times
 	owner   string                 // this member, in the ledger
 	log     *slog.Logger
 	metrics *metrics
@@ -209,6 +210,9 @@ func (s *store) begin(batches []*projector.Batch) ([]*work, error) {
 		w.rows = projector.JoinRows(b)
 		w.token = s.token(b.Partition, w.span)
 		if err := s.checkOrdinals(w.rows); err != nil {
+			return nil, err
+		}
+		if err := s.checkTimes(b.Partition, w.rows); err != nil {
 			return nil, err
 		}
 		all = append(all, w)
