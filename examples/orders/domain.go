@@ -1,19 +1,30 @@
 package main
 
 import (
+	"embed"
 	"fmt"
+	"io/fs"
 
 	"github.com/ledgerline-es/ledgerline"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/projector"
 )
 
+//go:embed questions/*.sql
+var questions embed.FS
+
 // domain is all that Ledgerline needs to know of this business.
 func domain() ledgerline.Domain {
+	queries, err := fs.Sub(questions, "questions")
+	if err != nil {
+		panic(err) // the folder is embedded above
+	}
 	return ledgerline.Domain{
 		Name:        "orders",
 		Aggregates:  []producer.Definition{Order},
 		Projections: []projector.Projection{Summary, Lines},
+		Queries:     queries,
+		Routes:      routes,
 		Sample:      sample,
 		TryIt:       tryIt,
 	}
@@ -32,8 +43,12 @@ func tryIt(at ledgerline.Addresses) []ledgerline.Suggestion {
 			Command: fmt.Sprintf(`psql '%s' -c "SELECT * FROM orders.order_summary WHERE order_id = 'order-1'"`, at.Postgres),
 		},
 		{
-			What:    "what sells, in ClickHouse",
-			Command: fmt.Sprintf(`curl '%s' --data-binary "SELECT sku, sum(quantity) AS sold FROM orders.order_lines GROUP BY sku ORDER BY sold DESC FORMAT PrettyCompact"`, at.ClickHouse),
+			What:    "what sells, in ClickHouse: a question from questions/",
+			Command: fmt.Sprintf(`./orders query best-sellers --clickhouse-url %s`, at.ClickHouse),
+		},
+		{
+			What:    "the same over HTTP, with a page that explains it",
+			Command: fmt.Sprintf(`curl http://%[1]s/analytics/best-sellers; curl http://%[1]s/docs`, at.API),
 		},
 	}
 }

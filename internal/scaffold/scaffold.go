@@ -54,8 +54,8 @@ var nameRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,29}$`)
 
 // taken are names that mean something else in the code that is written.
 var taken = []string{
-	"accept", "ann", "cancelled", "clickhouse", "command", "context", "currency", "customer", "decide", "decision", "domain", "event", "evolve", "fmt",
-	"itemize", "ledgerline", "line", "lines", "main", "math", "paid", "placed", "postgres", "producer", "projector", "reject", "routes", "sample",
+	"accept", "ann", "api", "cache", "cancelled", "clickhouse", "command", "context", "currency", "customer", "decide", "decision", "domain", "event", "evolve", "fmt", "huma",
+	"itemize", "ledgerline", "line", "lines", "main", "math", "paid", "placed", "postgres", "producer", "projector", "questions", "reject", "routes", "sample",
 	"schemas", "shipped", "state", "summarize", "summary", "tea", "test", "testing", "time",
 }
 
