@@ -107,6 +107,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
 	root.AddCommand(
 		a.demoCommand(),
+		a.allCommand(),
 		a.producerCommand(),
 		a.projectorCommand(),
 		a.apiCommand(),

@@ -2,6 +2,7 @@ package ledgerline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -82,6 +83,64 @@ all projections.`,
 		})
 	}
 	return a.withSettings(cmd, kafkaSettings, storeSettings, []cli.Setting{adminSetting("127.0.0.1:9466")})
+}
+
+func (a *App) allCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "all",
+		Short: "Run every role in one process, on real servers",
+		Long: `Runs producer, projectors, monitor and API side by side in one process, with one admin listener: for a pilot, or a machine
+that is all there is. Everything it keeps is in Kafka, Postgres and ClickHouse, so a second one may run beside it, and each
+role can move to a process of its own later.`,
+		Example: fmt.Sprintf("  %[1]s all --kafka-brokers broker-1:9092 --registry-url http://registry:8081 --postgres-url postgres://ledger@db/ledger --clickhouse-url http://clickhouse:8123", a.Domain.Name),
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		service, err := a.listenAPI(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, service.Close()) }()
+		sinks, err := a.stores(a.Domain.Projections)
+		if err != nil {
+			return err
+		}
+		defer sinks.Close()
+		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+			return a.everything(s, sinks, service, run)
+		})
+	}
+	return a.withSettings(cmd, kafkaSettings, topicSettings, producerSettings, storeSettings, apiSettings, monitorSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
+}
+
+// everything makes the parts of all roles.
+func (a *App) everything(s *admin, sinks *stores, service *apiService, run func(name string, ready func() error, run func(context.Context) error)) error {
+	if err := sinks.register(s.registry); err != nil {
+		return err
+	}
+	for _, def := range a.Domain.Aggregates {
+		p, err := a.producer(def, s.registry)
+		if err != nil {
+			return err
+		}
+		run("producer "+def.KindName(), p.Ready, p.Run)
+	}
+	for _, p := range a.Domain.Projections {
+		worker, err := a.projector(p, sinks, s.registry)
+		if err != nil {
+			return err
+		}
+		run("projector "+p.ProjectionName(), worker.Ready, worker.Run)
+	}
+	m, watch, err := a.monitor(s.registry)
+	if err != nil {
+		return err
+	}
+	run("monitor", m.Ready, watch)
+	if err := service.build(s.registry); err != nil {
+		return err
+	}
+	run("api", service.Ready, service.Run)
+	return nil
 }
 
 // serve runs the parts of a role beside its admin listener until ctx ends or all parts but none goes on: one that stops for

@@ -100,6 +100,7 @@ func TestReal_TheBankEndToEnd(t *testing.T) {
 	r.lagIsNothing()
 	r.foreignClient(kcat)
 	r.lagIsNothing()
+	r.everythingInOneProcess()
 	r.forgeries()
 }
 
@@ -254,6 +255,33 @@ func (r *realBank) foreignClient(kcat string) {
 	r.run(0, r.with([]string{"verify"}, allFlags...)...)
 	stopProjector()
 	stopProducer()
+}
+
+// everythingInOneProcess has the role all take a deposit over HTTP and answer with the balance after it.
+func (r *realBank) everythingInOneProcess() {
+	r.t.Helper()
+	port, err := process.FreePort()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	api := fmt.Sprintf("127.0.0.1:%d", port)
+	stop := r.role("all", r.with([]string{"all", "--kafka-replication", "1", "--api-listen", api}, allFlags...))
+	before := r.balances()["test-account-001"]
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+api+"/accounts/test-account-001/deposits", strings.NewReader(`{"amount_minor":11}`))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if code, body, err := do(req); err != nil || code != http.StatusOK {
+		r.t.Fatalf("a deposit is answered %d %s %v", code, body, err)
+	}
+	r.await(func() error {
+		if after := r.balances()["test-account-001"]; after != before+11 {
+			return fmt.Errorf("the balance is %d, it was %d", after, before)
+		}
+		return nil
+	})
+	stop()
 }
 
 func (r *realBank) allAnswered(published map[string]string, replies map[string]*ledgerline.Reply) bool {
