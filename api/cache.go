@@ -130,7 +130,7 @@ func (c *Cache[V]) Find(ctx context.Context, id string, in Read) (e Entry[V], fo
 // there or later, or not contradicted by a log that was seen up to there.
 func (c *Cache[V]) cached(id string, least int64, want Position) (e Entry[V], ok bool) {
 	f := c.projection.api.followers[c.projection.kind]
-	if !f.fresh() {
+	if partition, known := f.partition(id); !known || !f.fresh(partition) {
 		return e, false
 	}
 	seen := int64(0)
