@@ -651,7 +651,7 @@ func TestStop_AnswersWhoWaits(t *testing.T) {
 	stop := h.producer()
 	h.projectors()
 	d := h.door(nil)
-	d.open("acc", 5)
+	d.get("/accounts/acc/transactions?wait=1m&position="+d.open("acc", 5).position()).is(200, "")
 	stop()
 	var group sync.WaitGroup
 	group.Go(func() {
