@@ -581,6 +581,7 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 	stop := h.producer()
 	h.projectors()
 	d := h.door(func(c *api.Config) { c.NoReplyAfter = time.Second })
+	other := h.door(nil)
 	d.open("acc", 5)
 	stop()
 	late := d.post("/accounts/acc/deposits?wait=50ms", `{"amount_minor":1}`, "Idempotency-Key", "pay/1")
@@ -618,6 +619,12 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 	if r.CommandID != "pay/1" || r.Outcome != producer.Accepted || r.Version != 3 {
 		t.Errorf("the reply is %+v", r)
 	}
+	h.await("another instance to know of it", func() error { // which has read the replies since it was started
+		if got := other.get(late.header.Get("Location")); got.status != 200 {
+			return fmt.Errorf("it says %s", got)
+		}
+		return nil
+	})
 	var done doneBody
 	d.post("/accounts/acc/deposits", `{"amount_minor":1}`, "Idempotency-Key", "pay/1").is(200, "").as(&done)
 	if done.Version != 3 {
