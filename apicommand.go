@@ -26,6 +26,9 @@ var apiSettings = []cli.Setting{
 	{Key: "api.cache-size", Default: 100_000, Help: "most rows that the API keeps in memory"},
 }
 
+// leastConns is how many connections to Postgres an API may have, unless pool_max_conns in the URL says more.
+const leastConns = 16
+
 func (a *App) apiCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "api",
@@ -104,6 +107,7 @@ func (s *apiService) build(metrics prometheus.Registerer) error {
 		return cli.Usage(fmt.Errorf("--postgres-url: %w", err))
 	}
 	pool.ConnConfig.RuntimeParams["application_name"] = a.Domain.Name + " api"
+	pool.MaxConns = max(pool.MaxConns, leastConns)
 	// It connects when it is first asked, and outlives no one: Close ends it.
 	if s.pool, err = pgxpool.NewWithConfig(context.Background(), pool); err != nil {
 		return fmt.Errorf("--postgres-url: %w", err)

@@ -78,11 +78,12 @@ func (a *API) Postgres() *pgxpool.Pool { return a.cfg.Postgres }
 
 // Run serves on the listener, which it closes, and keeps the connections, until ctx ends.
 func (a *API) Run(ctx context.Context, l net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
+	// The connections outlive the last request.
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var work errgroup.Group
 	keep := func(run func(context.Context)) {
-		work.Go(func() error { run(ctx); return nil })
+		work.Go(func() error { run(background); return nil })
 	}
 	for _, f := range a.followers {
 		keep(f.run)

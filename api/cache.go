@@ -130,7 +130,7 @@ func (c *Cache[V]) Find(ctx context.Context, id string, in Read) (e Entry[V], fo
 // there or later, or not contradicted by a log that was seen up to there.
 func (c *Cache[V]) cached(id string, least int64, want Position) (e Entry[V], ok bool) {
 	f := c.projection.api.followers[c.projection.kind]
-	if !f.fresh() {
+	if partition, known := f.partition(id); !known || !f.fresh(partition) {
 		return e, false
 	}
 	seen := int64(0)
@@ -151,12 +151,15 @@ func (c *Cache[V]) cached(id string, least int64, want Position) (e Entry[V], ok
 func (c *Cache[V]) read(ctx context.Context, id string, least int64, want Position, b budget) (e Entry[V], found bool, err error) {
 	c.misses.Inc()
 	c.missCount.Add(1)
-	for {
+	for flights := 1; ; flights++ {
 		if e, found, err = c.fly(ctx, id); err != nil {
 			return e, false, err
 		}
 		switch {
 		case len(want) == 1 && isKnown(e.place) && e.place.Next < want[0].Next:
+			if flights > 2 && time.Now().After(b.until) { // the database itself has gone back
+				return e, false, c.projection.behind(b, fmt.Sprintf("position %s", want))
+			}
 			continue
 		case least == 0 || found && e.Version >= least:
 			return e, found, nil

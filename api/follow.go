@@ -23,7 +23,7 @@ type follower struct {
 	kind  string
 	topic string
 
-	heard   atomic.Int64 // Unix nanoseconds of the last answer to a fetch
+	heard   sync.Map // by broker: *atomic.Int64, Unix nanoseconds of its last answer to a fetch
 	rate    *rate
 	watched []watcher
 
@@ -59,13 +59,38 @@ const (
 	quiet        = 3 * time.Second
 )
 
-// fresh is true while the brokers answer.
-func (f *follower) fresh() bool { return time.Now().UnixNano()-f.heard.Load() < int64(quiet) }
+// fresh is true while the broker that leads a partition answers.
+func (f *follower) fresh(partition int32) bool {
+	f.mu.Lock()
+	cl := f.client
+	f.mu.Unlock()
+	if cl == nil {
+		return false
+	}
+	leader, _, err := cl.PartitionLeader(f.topic, partition)
+	if err != nil {
+		return false
+	}
+	at, ok := f.heard.Load(leader)
+	return ok && time.Now().UnixNano()-at.(*atomic.Int64).Load() < int64(quiet)
+}
+
+// allFresh is true while every partition is.
+func (f *follower) allFresh() bool {
+	partitions := int32(len(f.position()))
+	for p := range partitions {
+		if !f.fresh(p) {
+			return false
+		}
+	}
+	return partitions > 0
+}
 
 // OnBrokerE2E hears the answers to fetches (kgo.HookBrokerE2E).
-func (f *follower) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+func (f *follower) OnBrokerE2E(broker kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	if key == fetchKey && e2e.Err() == nil {
-		f.heard.Store(time.Now().UnixNano())
+		at, _ := f.heard.LoadOrStore(broker.NodeID, new(atomic.Int64))
+		at.(*atomic.Int64).Store(time.Now().UnixNano())
 	}
 }
 
@@ -75,7 +100,7 @@ const fetchKey = 1 // of the fetch request, in Kafka's protocol
 func (f *follower) run(ctx context.Context) {
 	retry(ctx, func() error {
 		err := f.follow(ctx)
-		f.heard.Store(0)
+		f.heard.Clear()
 		f.mu.Lock()
 		f.client, f.admin, f.why = nil, nil, err
 		f.mu.Unlock()

@@ -26,7 +26,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(counter("api_requests_total", "Requests answered, by route, method and status."), []string{"route", "method", "code"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "api_request_seconds", Help: "Time from a request's headers to its answer.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15)}, []string{"route", "method"}),
+			// The targets are among them: a quantile is not to be guessed between two of them.
+			Buckets: []float64{0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30}}, []string{"route", "method"}),
 		hits:    prometheus.NewCounterVec(counter("api_cache_hits_total", "Reads answered from the cache."), []string{"cache"}),
 		misses:  prometheus.NewCounterVec(counter("api_cache_misses_total", "Reads for which the store was asked."), []string{"cache"}),
 		refused: prometheus.NewCounterVec(counter("api_cache_refused_total", "Rows that were read and not kept, since they were below what the log had shown."), []string{"cache", "reason"}),

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -27,6 +28,7 @@ const (
 	CodeInternal         = "internal"           // 500: a fault of ours; the log says which
 	CodeBehind           = "behind"             // 503: the projection did not come as far as was asked, in time
 	CodeStarting         = "starting"           // 503: connections are being made
+	CodeStopping         = "stopping"           // 503: this instance is being stopped
 	CodeLogUnavailable   = "log_unavailable"    // 503: Kafka does not take the command
 	CodeNoProducer       = "no_producer"        // 503: commands are published and nobody answers them
 	CodeOverloaded       = "overloaded"         // 503: too many writes wait
@@ -148,5 +150,8 @@ const statusGone = 499
 
 // gone is the answer when the request's own context has ended.
 func gone(ctx context.Context) *Problem {
+	if errors.Is(context.Cause(ctx), errStopping) {
+		return unavailable(CodeStopping, "%v: ask again, another instance or this one started anew will answer", errStopping)
+	}
 	return NewProblem(statusGone, CodeGone, "the request ended before its answer: %v", context.Cause(ctx))
 }

@@ -119,11 +119,20 @@ func (a *API) refuse(w http.ResponseWriter, p *Problem) {
 	_ = json.NewEncoder(w).Encode(p) //nolint:errchkjson // the asker may be gone
 }
 
-// stopTimeout is how long requests may take to end after the server is told to.
-const stopTimeout = 5 * time.Second
+// When the server is told to stop, requests that wait have waitLonger to get what they wait for; then they are answered
+// without it. stopTimeout bounds all of it.
+const (
+	waitLonger  = time.Second
+	stopTimeout = 5 * time.Second
+)
+
+// errStopping is why the context of a request ends before its client has gone.
+var errStopping = errors.New("the server stops")
 
 // serve answers requests until ctx ends.
 func (a *API) serve(ctx context.Context, l net.Listener) error {
+	base, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
 	server := &http.Server{
 		Handler: a.router,
 		// The body is read by guard, with a deadline of its own.
@@ -131,12 +140,14 @@ func (a *API) serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      a.cfg.MaxWait + 30*time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		BaseContext:       func(net.Listener) context.Context { return base },
 	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
+		cutting := time.AfterFunc(waitLonger, func() { cut(errStopping) })
+		defer cutting.Stop()
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		if server.Shutdown(grace) != nil {

@@ -121,7 +121,7 @@ func (a *API) stats(now time.Time) Stats {
 	for kind, f := range a.followers {
 		perSecond, position := f.rate.perSecond(now), f.position()
 		all += perSecond
-		s.Log[kind] = statsLog{EventsPerSecond: perSecond, Following: f.fresh(), Position: position.String()}
+		s.Log[kind] = statsLog{EventsPerSecond: perSecond, Following: f.allFresh(), Position: position.String()}
 		s.ES.Queue.QueueName[kind] = statsQueue{perSecond}
 		for _, place := range position {
 			seen[Place{Log: place.Log, Partition: place.Partition}] = place.Next

@@ -123,6 +123,7 @@ func (h *house) projectors() {
 // door is one instance of the API.
 type door struct {
 	*house
+	stop    func()
 	url     string
 	api     *api.API
 	token   string
@@ -155,7 +156,7 @@ func (h *house) door(change func(*api.Config)) *door {
 	if err := domain.Routes(d.api); err != nil {
 		h.t.Fatal(err)
 	}
-	h.run("api", d.api.Ready, func(ctx context.Context) error { return d.api.Run(ctx, l) })
+	d.stop = h.run("api", d.api.Ready, func(ctx context.Context) error { return d.api.Run(ctx, l) })
 	return d
 }
 
@@ -184,7 +185,7 @@ func (s said) position() string { return s.header.Get(api.HeaderPosition) }
 func (s said) as(v any) said {
 	s.t.Helper()
 	if err := json.Unmarshal(s.body, v); err != nil {
-		s.t.Fatalf("%s: %v", s, err)
+		s.t.Errorf("%s: %v", s, err)
 	}
 	return s
 }
@@ -193,7 +194,7 @@ func (s said) as(v any) said {
 func (s said) is(status int, code string) said {
 	s.t.Helper()
 	if s.status != status {
-		s.t.Fatalf("wanted %d, got %s", status, s)
+		s.t.Errorf("wanted %d, got %s", status, s)
 	}
 	if s.position() == "" {
 		s.t.Errorf("no position: %s", s)
@@ -202,7 +203,7 @@ func (s said) is(status int, code string) said {
 		var p api.Problem
 		s.as(&p)
 		if p.Code != code || p.Detail == "" || s.header.Get("Content-Type") != "application/problem+json" {
-			s.t.Fatalf("wanted code %s, got %s", code, s)
+			s.t.Errorf("wanted code %s, got %s", code, s)
 		}
 	}
 	return s
@@ -213,7 +214,7 @@ func (d *door) ask(method, path, body string, headers ...string) said {
 	d.t.Helper()
 	s, err := d.try(method, path, body, headers...)
 	if err != nil {
-		d.t.Fatal(err)
+		d.t.Error(err) // not Fatal: tests ask from goroutines, too
 	}
 	return s
 }
@@ -223,7 +224,7 @@ func (d *door) try(method, path, body string, headers ...string) (said, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, d.url+path, strings.NewReader(body))
 	if err != nil {
-		return said{}, err
+		return said{t: d.t}, err
 	}
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
@@ -236,7 +237,7 @@ func (d *door) try(method, path, body string, headers ...string) (said, error) {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return said{}, err
+		return said{t: d.t}, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
@@ -580,6 +581,7 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 	stop := h.producer()
 	h.projectors()
 	d := h.door(func(c *api.Config) { c.NoReplyAfter = time.Second })
+	other := h.door(nil)
 	d.open("acc", 5)
 	stop()
 	late := d.post("/accounts/acc/deposits?wait=50ms", `{"amount_minor":1}`, "Idempotency-Key", "pay/1")
@@ -617,6 +619,12 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 	if r.CommandID != "pay/1" || r.Outcome != producer.Accepted || r.Version != 3 {
 		t.Errorf("the reply is %+v", r)
 	}
+	h.await("another instance to know of it", func() error { // which has read the replies since it was started
+		if got := other.get(late.header.Get("Location")); got.status != 200 {
+			return fmt.Errorf("it says %s", got)
+		}
+		return nil
+	})
 	var done doneBody
 	d.post("/accounts/acc/deposits", `{"amount_minor":1}`, "Idempotency-Key", "pay/1").is(200, "").as(&done)
 	if done.Version != 3 {
@@ -642,6 +650,45 @@ func TestWrites_WaitLong(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	d.get("/accounts/summary/acc?wait=1m&position="+got.position()).is(200, "")
+}
+
+// Who waits while an instance is stopped is told where he stands, and soon.
+func TestStop_AnswersWhoWaits(t *testing.T) {
+	h := newHouse(t)
+	stop := h.producer()
+	h.projectors()
+	d := h.door(nil)
+	d.get("/accounts/acc/transactions?wait=1m&position="+d.open("acc", 5).position()).is(200, "")
+	stop()
+	var group sync.WaitGroup
+	group.Go(func() {
+		if got := d.post("/accounts/acc/deposits?wait=2m", `{"amount_minor":1}`); got.status != 202 || got.header.Get("Location") == "" {
+			t.Errorf("the write: %s", got)
+		}
+	})
+	group.Go(func() { d.get("/accounts/summary/acc?min_version=9&wait=2m").is(503, "stopping") })
+	group.Go(func() { d.get("/accounts/acc/transactions?position=account/0:999999&wait=2m").is(200, "") }) // of another log
+	group.Go(func() {
+		d.get("/accounts/acc/transactions?position="+h.prefix+"account/0:999999,1:999999,2:999999,3:999999&wait=2m").is(503, "stopping")
+	})
+	d.await("both to wait", func() error {
+		families, err := d.metrics.Gather()
+		if err != nil {
+			return err
+		}
+		waiting := map[string]float64{}
+		for _, f := range families {
+			waiting[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+		}
+		if waiting["api_waiting_reads"] != 2 || waiting["api_pending_writes"] != 1 {
+			return fmt.Errorf("%v reads and %v writes wait", waiting["api_waiting_reads"], waiting["api_pending_writes"])
+		}
+		return nil
+	})
+	began := time.Now()
+	d.stop()
+	group.Wait()
+	t.Logf("stopped in %v", time.Since(began))
 }
 
 // The same request again is the same account and the same answer, also at the same moment; another body under the same key
