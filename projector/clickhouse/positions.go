@@ -25,10 +25,13 @@ func (s *Sink) Positions(ctx context.Context, plan projector.Plan) (map[int32]pr
 	if len(ledger) == 0 {
 		return positions, nil
 	}
-	if c.rowColumn, err = s.tellsRowsApart(ctx, c, plan); err != nil {
-		return nil, err
+	open := s.unsettled(c.table, ledger)
+	if len(open) > 0 {
+		if c.rowColumn, err = s.tellsRowsApart(ctx, c, plan); err != nil {
+			return nil, err
+		}
 	}
-	counts, err := c.countRanges(ctx, ledger)
+	counts, err := c.countRanges(ctx, open)
 	if err != nil {
 		return nil, err
 	}
@@ -37,12 +40,45 @@ func (s *Sink) Positions(ctx context.Context, plan projector.Plan) (map[int32]pr
 			continue // a claim alone: nothing was ever written
 		}
 		p := projector.SnapshotPosition{Topic: plan.Topic, TopicID: e.topicID, Next: int64(e.last.next)}
-		if counts[id] < e.rows {
+		if _, asked := open[id]; asked && counts[id] < e.rows {
 			p.Next = int64(e.last.first)
+		} else {
+			s.settle(c.table, id, e)
 		}
 		positions[id] = p
 	}
 	return positions, nil
+}
+
+// settledRange is a partition's last range when it was seen to be there in full.
+type settledRange struct {
+	topicID string
+	last    span
+}
+
+// unsettled are those whose last range was not yet seen to be there in full. At rest that is none, and nothing is counted.
+func (s *Sink) unsettled(table string, ledger map[int32]ledgerState) map[int32]ledgerState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	open := make(map[int32]ledgerState)
+	for id, e := range ledger {
+		if e.last.next > 0 && s.settled[table][id] != (settledRange{e.topicID, e.last}) {
+			open[id] = e
+		}
+	}
+	return open
+}
+
+func (s *Sink) settle(table string, id int32, e ledgerState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settled == nil {
+		s.settled = make(map[string]map[int32]settledRange)
+	}
+	if s.settled[table] == nil {
+		s.settled[table] = make(map[int32]settledRange)
+	}
+	s.settled[table][id] = settledRange{e.topicID, e.last}
 }
 
 // tellsRowsApart reports whether the projection's table has columnRow. A table never changes, so it is asked once.

@@ -39,8 +39,9 @@ func TestPositions_OfWhatIsStoredInFull(t *testing.T) {
 			write(t, store, b.Batch(0, 0, 10))
 			write(t, store, b.Batch(0, 10, 20), b.Batch(1, 0, 3))
 			stands(map[int32]int64{0: 20, 1: 3})
-			s.exec("DELETE FROM DB_bank.entries__g1 WHERE _partition = 0 AND _offset = 15")
-			stands(map[int32]int64{0: 10, 1: 3})
+			write(t, store, b.Batch(0, 20, 30))
+			s.exec("DELETE FROM DB_bank.entries__g1 WHERE _partition = 0 AND _offset = 25")
+			stands(map[int32]int64{0: 20, 1: 3})
 		})
 	}
 }

@@ -148,7 +148,8 @@ type Sink struct {
 
 	mu        sync.Mutex
 	conn      ch.Conn
-	rowTables map[string]bool // by a table's quoted name: whether it has columnRow
+	rowTables map[string]bool                   // by a table's quoted name: whether it has columnRow
+	settled   map[string]map[int32]settledRange // by a table's quoted name and partition
 }
 
 var _ projector.Sink = (*Sink)(nil)

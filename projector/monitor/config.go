@@ -54,7 +54,7 @@ type Config struct {
 	Client []kgo.Opt
 	// Interval is the time from the beginning of one look to the next. Default 500 ms.
 	Interval time.Duration
-	// Timeout bounds one look. Default 3 s.
+	// Timeout bounds one look, half of it the stores' answers. Default 3 s.
 	Timeout time.Duration
 	// Stale is the age from which a reading is no longer shown. Default 5 s, or three intervals if that is more.
 	Stale time.Duration

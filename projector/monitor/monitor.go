@@ -177,6 +177,9 @@ func (m *Monitor) forgetOthers(states map[string]*topicState) {
 
 // standings asks everybody where they stand, side by side.
 func (m *Monitor) standings(ctx context.Context) []standing {
+	// A store that hangs must leave time for the rest of the look.
+	storeCtx, cancel := context.WithTimeout(ctx, m.cfg.Timeout/2)
+	defer cancel()
 	all := make([]standing, len(m.readers))
 	var work errgroup.Group
 	for i, r := range m.readers {
@@ -190,7 +193,7 @@ func (m *Monitor) standings(ctx context.Context) []standing {
 			continue
 		}
 		work.Go(func() error {
-			stored, err := r.Stored(ctx)
+			stored, err := r.Stored(storeCtx)
 			if err != nil {
 				s.storeErr = fmt.Errorf("where projection %s stands: %w", r.Projector, err)
 				return nil
