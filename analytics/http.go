@@ -1,7 +1,6 @@
 package analytics
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -189,15 +188,16 @@ func (d *Desk) serve(ctx context.Context, name string, in *asked) (*answered, er
 	if err != nil {
 		return nil, problem(name, err)
 	}
-	var b bytes.Buffer
-	write := a.WriteJSON
+	var body []byte
 	if form == typeCSV {
-		write = a.WriteCSV
+		body, err = a.csv.bytes(a.WriteCSV)
+	} else {
+		body, err = a.json.bytes(a.WriteJSON)
 	}
-	if err := write(&b); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return &answered{ContentType: form, Position: a.AsOf.Position().String(), Vary: "Accept", Timing: fmt.Sprintf("query;dur=%.1f", a.Took.Seconds()*1000), Body: b.Bytes()}, nil
+	return &answered{ContentType: form, Position: a.AsOf.Position().String(), Vary: "Accept", Timing: fmt.Sprintf("query;dur=%.1f", a.Took.Seconds()*1000), Body: body}, nil
 }
 
 const askAgain = 20 * time.Millisecond
@@ -214,9 +214,12 @@ func (d *Desk) await(ctx context.Context, name string, values url.Values) error 
 			return invalid(name, api.Fault{Location: "query." + waitParam, Message: fmt.Sprintf("%q: give a duration from 0s to %v, such as 2s", text, mostWait)})
 		}
 	}
+	if len(want) == 0 {
+		return nil
+	}
 	q, err := d.catalogue.Query(name)
-	if err != nil || len(want) == 0 {
-		return nil // what is not there is said when it is asked
+	if err != nil {
+		return problem(name, err)
 	}
 	for deadline := time.Now().Add(wait); ; {
 		reach, err := d.reach(ctx, q)
