@@ -16,6 +16,8 @@ import (
 
 	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/internal/bankrows"
+	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/projector/clickhouse"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -131,6 +133,21 @@ func TestHTTP_WhatCannotBeAnsweredSaysWhy(t *testing.T) {
 				t.Errorf("%s does not say %q: %s", path, want, body)
 			}
 		}
+	}
+}
+
+func TestHTTP_WithoutAServer_SaysSo(t *testing.T) {
+	port, err := process.FreePort()
+	must(t, err)
+	conn, err := clickhouse.Connect(fmt.Sprintf("http://127.0.0.1:%d", port), 1)
+	must(t, err)
+	defer conn.Close()
+	s := serve(t, &bankrows.Rows{Conn: conn}, map[string]string{"by-account.sql": byAccount})
+	if status, kind, body := s.get("/analytics/by-account", ""); status != http.StatusServiceUnavailable || kind != "application/problem+json" || !strings.Contains(body, `"store_unavailable"`) {
+		t.Errorf("%d %s %s", status, kind, body)
+	}
+	if status, _, body := s.get("/analytics", ""); status != http.StatusOK || !strings.Contains(body, "by-account") {
+		t.Errorf("the list needs no server: %d %s", status, body)
 	}
 }
 
