@@ -32,7 +32,7 @@ const leastConns = 16
 func (a *App) apiCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "api",
-		Short: "Serve HTTP: writes become commands, reads come from Postgres",
+		Short: "Serve HTTP: writes become commands, reads come from Postgres and ClickHouse",
 		Long: `Serves the domain's HTTP API: /docs shows it, /openapi.json says it to programs, /stats tells how it is. A write is a
 command published to Kafka, and waits for its reply. A read comes from a projection's table in Postgres, or from memory
 as long as the log shows nothing later. Start as many as you like.
@@ -137,12 +137,16 @@ func (s *apiService) routes() error {
 	if err != nil || len(questions.Queries()) == 0 {
 		return err
 	}
-	if s.clickhouse, err = clickhouse.Connect(s.app.values.String("clickhouse.url"), 0); err != nil {
+	// It connects when it is first asked: an API without ClickHouse serves all the rest.
+	if s.clickhouse, err = clickhouse.Connect(s.app.values.String("clickhouse.url"), questionsAtOnce); err != nil {
 		return cli.Usage(fmt.Errorf("--clickhouse-url: %w", err))
 	}
 	questions.Register(s.Huma(), s.clickhouse)
 	return nil
 }
+
+// questionsAtOnce is how many statements an API has ClickHouse run at a time: the rest of the server is the projectors'.
+const questionsAtOnce = 8
 
 // Run serves until ctx ends.
 func (s *apiService) Run(ctx context.Context) error { return s.API.Run(ctx, s.listener) }

@@ -1,6 +1,7 @@
 package analytics
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -28,6 +30,24 @@ type Answer struct {
 	Truncated bool              `json:"truncated"` // there were more rows than the question's limit
 
 	Took time.Duration `json:"-"` // of the question itself, at the server and on the way
+
+	json, csv form
+}
+
+// form is the answer as it is sent, made once for all who ask.
+type form struct {
+	once sync.Once
+	body []byte
+	err  error
+}
+
+func (f *form) bytes(write func(io.Writer) error) ([]byte, error) {
+	f.once.Do(func() {
+		var b bytes.Buffer
+		f.err = write(&b)
+		f.body = b.Bytes()
+	})
+	return f.body, f.err
 }
 
 // Column is one of an answer.

@@ -33,6 +33,9 @@
 // at one moment between the two vectors; a statement that names a table twice may have seen two such moments. The event
 // time is exact when the vector is, and else lies between.
 //
+// Over HTTP the first vector is the header Ledgerline-Position too, and ?position=TOKEN waits until it covers the token: so
+// whoever has written something can ask for an answer that holds it.
+//
 // The ledger is one server's: with several replicas, ask the one that the projector writes to.
 //
 // What is in which file: catalogue.go opens a folder, parse.go reads a file and param.go its parameters; run.go asks,

@@ -50,3 +50,12 @@ func explain(q Query, err error) error {
 	}
 	return fmt.Errorf("ask %s: %w", q.Name, err)
 }
+
+// passing are the refusals that another time may not meet: too much at once, no memory, network, shutdown.
+func passing(code int32) bool {
+	switch code {
+	case 202, 203, 209, 210, 236, 241, 242, 252, 279, 319, 425, 735:
+		return true
+	}
+	return false
+}

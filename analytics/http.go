@@ -1,7 +1,6 @@
 package analytics
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,17 +8,37 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/ledgerline-es/ledgerline/api"
 	"github.com/ledgerline-es/ledgerline/projector"
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
-// formatParam chooses the form of an answer over HTTP: json or csv.
-const formatParam = "format"
+// Parameters of every question over HTTP, beside its own.
+const (
+	formatParam   = "format"   // json or csv
+	positionParam = "position" // wait until the answer is at least of then …
+	waitParam     = "wait"     // … and for how long
+)
+
+// reserved are names that a question's own parameters cannot have.
+var reserved = []string{formatParam, positionParam, waitParam}
+
+// How long a question waits for a position, unless it says, and at most.
+const (
+	defaultWait = time.Second
+	mostWait    = 30 * time.Second
+)
+
+// CodeTooLong is the code of a question that its time limit ended (504).
+const CodeTooLong = "too_long"
 
 const (
 	typeJSON = "application/json"
@@ -67,10 +86,11 @@ type answered struct {
 
 // Register adds GET /analytics, which lists the questions, and GET /analytics/NAME for each of them. An answer is JSON, or
 // CSV with Accept: text/csv or ?format=csv. An answer that is still exact is given again without asking the server anew:
-// see [Desk].
-func (c *Catalogue) Register(api huma.API, conn ch.Conn) {
+// see [Desk]. ?position=TOKEN, as in the header Ledgerline-Position of any answer of the API, waits until the projection
+// holds the events before it, for as long as ?wait=2s says.
+func (c *Catalogue) Register(on huma.API, conn ch.Conn) {
 	desk := NewDesk(c, conn)
-	huma.Register(api, huma.Operation{
+	huma.Register(on, huma.Operation{
 		OperationID: "list-analytics", Method: http.MethodGet, Path: "/analytics", Tags: []string{"analytics"},
 		Summary: "What can be asked",
 	}, func(context.Context, *struct{}) (*struct{ Body listing }, error) {
@@ -81,12 +101,12 @@ func (c *Catalogue) Register(api huma.API, conn ch.Conn) {
 		return &struct{ Body listing }{l}, nil
 	})
 	for _, q := range c.queries {
-		huma.Register(api, q.operation(api), func(ctx context.Context, in *asked) (*answered, error) {
+		huma.Register(on, q.operation(on), func(ctx context.Context, in *asked) (*answered, error) {
 			return desk.serve(ctx, q.Name, in)
 		})
 	}
 	// What the catalogue does not have is answered with what it has.
-	huma.Register(api, huma.Operation{
+	huma.Register(on, huma.Operation{
 		OperationID: "ask-analytics", Method: http.MethodGet, Path: "/analytics/{query}", Tags: []string{"analytics"}, Hidden: true,
 		Summary: "Ask by name",
 	}, func(ctx context.Context, in *askedByName) (*answered, error) {
@@ -95,7 +115,7 @@ func (c *Catalogue) Register(api huma.API, conn ch.Conn) {
 }
 
 // operation describes a question for the API's documentation.
-func (q Query) operation(api huma.API) huma.Operation {
+func (q Query) operation(on huma.API) huma.Operation {
 	op := huma.Operation{
 		OperationID: "ask-" + q.Name, Method: http.MethodGet, Path: "/analytics/" + q.Name, Tags: []string{"analytics"},
 		Summary: q.Title, Description: strings.TrimSpace(q.Answers + "\n\n" + q.Notes),
@@ -103,7 +123,7 @@ func (q Query) operation(api huma.API) huma.Operation {
 		Responses: map[string]*huma.Response{"200": {
 			Description: "The answer, and how far in the log it reaches",
 			Content: map[string]*huma.MediaType{
-				typeJSON: {Schema: huma.SchemaFromType(api.OpenAPI().Components.Schemas, reflect.TypeFor[Answer]())},
+				typeJSON: {Schema: huma.SchemaFromType(on.OpenAPI().Components.Schemas, reflect.TypeFor[Answer]())},
 				typeCSV:  {Schema: &huma.Schema{Type: huma.TypeString}},
 			},
 		}},
@@ -112,7 +132,9 @@ func (q Query) operation(api huma.API) huma.Operation {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: p.Name, In: "query", Description: p.Doc, Schema: p.schema()})
 	}
 	op.Parameters = append(op.Parameters, &huma.Param{Name: formatParam, In: "query", Description: "json or csv; the Accept header says it too",
-		Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"json", "csv"}}})
+		Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"json", "csv"}}},
+		&huma.Param{Name: positionParam, In: "query", Description: "the Ledgerline-Position of an earlier answer: wait until this one is at least of then", Schema: &huma.Schema{Type: huma.TypeString}},
+		&huma.Param{Name: waitParam, In: "query", Description: "how long to wait, such as 2s; then 503, code behind", Schema: &huma.Schema{Type: huma.TypeString, Default: defaultWait.String()}})
 	return op
 }
 
@@ -147,32 +169,78 @@ func (d *Desk) serve(ctx context.Context, name string, in *asked) (*answered, er
 		return nil, err
 	}
 	given := map[string]string{}
-	var twice []error
-	for param, values := range in.values {
-		if param == formatParam {
-			continue
+	var twice []api.Fault
+	for _, param := range sortedKeys(in.values) {
+		if len(in.values[param]) > 1 {
+			twice = append(twice, api.Fault{Location: "query." + param, Message: "it stands there more than once: give it once"})
 		}
-		if len(values) > 1 {
-			twice = append(twice, &huma.ErrorDetail{Message: "it stands there more than once: give it once", Location: "query." + param, Value: values})
+		if !slices.Contains(reserved, param) {
+			given[param] = in.values[param][0]
 		}
-		given[param] = values[0]
 	}
 	if len(twice) > 0 {
-		return nil, huma.Error422UnprocessableEntity(name+": parameters cannot be used", twice...)
+		return nil, invalid(name, twice...)
 	}
-	answer, err := d.Ask(ctx, name, given)
+	if err := d.await(ctx, name, in.values); err != nil {
+		return nil, err
+	}
+	a, err := d.Ask(ctx, name, given)
 	if err != nil {
 		return nil, problem(name, err)
 	}
-	var b bytes.Buffer
-	write := answer.WriteJSON
+	var body []byte
 	if form == typeCSV {
-		write = answer.WriteCSV
+		body, err = a.csv.bytes(a.WriteCSV)
+	} else {
+		body, err = a.json.bytes(a.WriteJSON)
 	}
-	if err := write(&b); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	return &answered{ContentType: form, Position: answer.AsOf.Position().String(), Vary: "Accept", Timing: fmt.Sprintf("query;dur=%.1f", answer.Took.Seconds()*1000), Body: b.Bytes()}, nil
+	return &answered{ContentType: form, Position: a.AsOf.Position().String(), Vary: "Accept", Timing: fmt.Sprintf("query;dur=%.1f", a.Took.Seconds()*1000), Body: body}, nil
+}
+
+const askAgain = 20 * time.Millisecond
+
+// await waits until the projection of a question holds what the position asks for.
+func (d *Desk) await(ctx context.Context, name string, values url.Values) error {
+	want, err := schemas.ParsePosition(values.Get(positionParam))
+	if err != nil {
+		return invalid(name, api.Fault{Location: "query." + positionParam, Message: err.Error()})
+	}
+	wait := defaultWait
+	if text := values.Get(waitParam); text != "" {
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 || wait > mostWait {
+			return invalid(name, api.Fault{Location: "query." + waitParam, Message: fmt.Sprintf("%q: give a duration from 0s to %v, such as 2s", text, mostWait)})
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	q, err := d.catalogue.Query(name)
+	if err != nil {
+		return problem(name, err)
+	}
+	for deadline := time.Now().Add(wait); ; {
+		reach, err := d.reach(ctx, q)
+		if err != nil && !errors.Is(err, projector.ErrNotBuilt) {
+			return problem(name, err)
+		}
+		behind := slices.ContainsFunc(want, func(p schemas.Place) bool {
+			return err != nil || p.Log == schemas.LogOf(reach.Topic) && reach.Partitions[p.Partition].Stored < p.Next
+		})
+		if !behind {
+			return nil
+		}
+		if !time.Now().Before(deadline) {
+			return api.NewProblem(http.StatusServiceUnavailable, api.CodeBehind, "projection %s did not come to position %s within %v: ask again, or with a longer wait", q.Projection, want, wait).RetryAfter(time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(askAgain):
+		}
+	}
 }
 
 // form is what the answer is to be written as. ?format comes before Accept: a browser sends an Accept of its own.
@@ -184,8 +252,7 @@ func (a *asked) form() (string, error) {
 		return typeCSV, nil
 	case "":
 	default:
-		return "", huma.Error422UnprocessableEntity("the form of the answer cannot be had",
-			&huma.ErrorDetail{Message: fmt.Sprintf("%q: give json or csv", format), Location: "query." + formatParam, Value: format})
+		return "", invalid("the question", api.Fault{Location: "query." + formatParam, Message: fmt.Sprintf("%q: give json or csv", format)})
 	}
 	for part := range strings.SplitSeq(a.Accept, ",") {
 		switch kind, _, _ := mime.ParseMediaType(part); kind {
@@ -198,33 +265,48 @@ func (a *asked) form() (string, error) {
 	return typeJSON, nil
 }
 
-// problem turns an error into an answer.
-func problem(name string, err error) error {
-	var unknown *UnknownQueryError
-	switch {
-	case errors.As(err, &unknown):
-		return huma.Error404NotFound(unknown.Error())
-	case errors.Is(err, projector.ErrNotBuilt):
-		return huma.Error503ServiceUnavailable(name + " has nothing to read yet: " + err.Error() + ": start a projector and ask again")
-	case errors.Is(err, ErrTooLong), errors.Is(err, context.DeadlineExceeded):
-		return huma.Error504GatewayTimeout(err.Error())
+// invalid is the answer to parameters that cannot be used.
+func invalid(name string, faults ...api.Fault) *api.Problem {
+	texts := make([]string, len(faults))
+	for i, f := range faults {
+		texts[i] = f.Location + " " + f.Message
 	}
-	if details := paramDetails(err); len(details) > 0 {
-		return huma.Error422UnprocessableEntity(name+": parameters cannot be used", details...)
-	}
-	return huma.Error503ServiceUnavailable("ClickHouse did not answer: " + err.Error())
+	p := api.NewProblem(http.StatusUnprocessableEntity, api.CodeInvalid, "%s cannot be asked so: %s", name, strings.Join(texts, "; "))
+	p.Errors = faults
+	return p
 }
 
-// paramDetails are the wrong parameters that an error tells of.
-func paramDetails(err error) (details []error) {
+// problem turns an error into an answer.
+func problem(name string, err error) error {
+	var (
+		unknown *UnknownQueryError
+		refused *ch.Exception
+	)
+	switch faults := paramFaults(err); {
+	case len(faults) > 0:
+		return invalid(name, faults...)
+	case errors.As(err, &unknown):
+		return api.NewProblem(http.StatusNotFound, api.CodeNotFound, "%v", unknown)
+	case errors.Is(err, projector.ErrNotBuilt):
+		return api.NewProblem(http.StatusServiceUnavailable, api.CodeProjection, "%s has nothing to read yet: %v: start a projector and ask again", name, err).RetryAfter(time.Second)
+	case errors.Is(err, ErrTooLong):
+		return api.NewProblem(http.StatusGatewayTimeout, CodeTooLong, "%v", err)
+	case errors.As(err, &refused) && !passing(refused.Code):
+		return api.NewProblem(http.StatusInternalServerError, api.CodeInternal, "ClickHouse refused the question: %v", err)
+	}
+	return api.NewProblem(http.StatusServiceUnavailable, api.CodeStoreUnavailable, "ClickHouse does not answer: %v", err).RetryAfter(time.Second)
+}
+
+// paramFaults are the wrong parameters that an error tells of.
+func paramFaults(err error) (faults []api.Fault) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
-			details = append(details, paramDetails(e)...)
+			faults = append(faults, paramFaults(e)...)
 		}
-		return details
+		return faults
 	}
 	if p, ok := errors.AsType[*ParamError](err); ok {
-		details = append(details, &huma.ErrorDetail{Message: fmt.Sprintf("%q: %s", p.Value, p.Remedy), Location: "query." + p.Param, Value: p.Value})
+		faults = append(faults, api.Fault{Location: "query." + p.Param, Message: fmt.Sprintf("%q: %s", p.Value, p.Remedy)})
 	}
-	return details
+	return faults
 }

@@ -2,6 +2,7 @@ package analytics_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,9 @@ import (
 
 	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/internal/bankrows"
+	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/projector/clickhouse"
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // served is a catalogue behind HTTP.
@@ -29,11 +33,11 @@ func serve(t *testing.T, r *bankrows.Rows, files map[string]string) *served {
 	c, err := open(t, files)
 	must(t, err)
 	router := chi.NewMux()
-	api := humachi.New(router, huma.DefaultConfig("test", "1"))
-	c.Register(api, r.Conn)
+	on := humachi.New(router, huma.DefaultConfig("test", "1"))
+	c.Register(on, r.Conn)
 	server := httptest.NewServer(router)
 	t.Cleanup(server.Close)
-	return &served{t, server.URL, api}
+	return &served{t, server.URL, on}
 }
 
 func (s *served) get(path, accept string) (status int, contentType, body string) {
@@ -110,13 +114,15 @@ func TestHTTP_WhatCannotBeAnsweredSaysWhy(t *testing.T) {
 		status int
 		want   []string
 	}{
-		"/analytics/nothing":                     {404, []string{"there are by-account, slow"}},
-		"/analytics/by-account?least=x":          {422, []string{"query.least", `\"x\": give a whole number`}},
+		"/analytics/nothing":                     {404, []string{"not_found", "there are by-account, slow"}},
+		"/analytics/by-account?least=x":          {422, []string{"invalid_request", "query.least", `\"x\": give a whole number`}},
 		"/analytics/by-account?least=9999&who=1": {422, []string{"query.least", "give -5 to 1000", "query.who", "there are least, id"}},
 		"/analytics/by-account?id=a&id=b":        {422, []string{"query.id", "more than once"}},
 		"/analytics/by-account?format=xml":       {422, []string{"give json or csv"}},
 		"/analytics/by-account?id=%zz":           {422, []string{"percent-encode"}},
-		"/analytics/slow":                        {504, []string{"took too long", "raise the limit"}},
+		"/analytics/by-account?position=x":       {422, []string{"query.position", "is not log/partition:offset"}},
+		"/analytics/by-account?wait=1h":          {422, []string{"query.wait", `\"1h\": give a duration from 0s to 30s`}},
+		"/analytics/slow":                        {504, []string{"too_long", "took too long", "raise the limit"}},
 	} {
 		status, kind, body := s.get(path, "")
 		if status != test.status || kind != "application/problem+json" {
@@ -127,6 +133,47 @@ func TestHTTP_WhatCannotBeAnsweredSaysWhy(t *testing.T) {
 				t.Errorf("%s does not say %q: %s", path, want, body)
 			}
 		}
+	}
+}
+
+func TestHTTP_WithoutAServer_SaysSo(t *testing.T) {
+	port, err := process.FreePort()
+	must(t, err)
+	conn, err := clickhouse.Connect(fmt.Sprintf("http://127.0.0.1:%d", port), 1)
+	must(t, err)
+	defer conn.Close()
+	s := serve(t, &bankrows.Rows{Conn: conn}, map[string]string{"by-account.sql": byAccount})
+	if status, kind, body := s.get("/analytics/by-account", ""); status != http.StatusServiceUnavailable || kind != "application/problem+json" || !strings.Contains(body, `"store_unavailable"`) {
+		t.Errorf("%d %s %s", status, kind, body)
+	}
+	if status, _, body := s.get("/analytics", ""); status != http.StatusOK || !strings.Contains(body, "by-account") {
+		t.Errorf("the list needs no server: %d %s", status, body)
+	}
+}
+
+// An answer waits until it holds what the asker knows of, or says that it gave up.
+func TestHTTP_WaitsForAPosition(t *testing.T) {
+	r := bankrows.New(t)
+	r.Account("ann", "EUR", noon(1))
+	r.Write()
+	s := serve(t, r, map[string]string{"by-account.sql": byAccount})
+	r.Move("ann", "EUR", noon(2), 7, "")
+	partition := schemas.Partition("ann", bankrows.Partitions)
+	want := fmt.Sprintf("account/%d:%d", partition, r.Offsets()[partition]+1)
+	if status, _, body := s.get("/analytics/by-account?wait=50ms&position="+want, ""); status != http.StatusServiceUnavailable || !strings.Contains(body, `"behind"`) || !strings.Contains(body, want) {
+		t.Errorf("before it is there: %d %s", status, body)
+	}
+	if status, _, body := s.get("/analytics/by-account?wait=0s&position=order/1:99", ""); status != http.StatusOK {
+		t.Errorf("a position of another kind: %d %s", status, body)
+	}
+	told := make(chan string)
+	go func() {
+		_, _, body := s.get("/analytics/by-account?format=csv&wait=30s&position="+want, "")
+		told <- body
+	}()
+	r.Write()
+	if body := <-told; body != "aggregate_id,balance\nann,7\n" {
+		t.Errorf("told %q", body)
 	}
 }
 

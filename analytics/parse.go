@@ -129,8 +129,8 @@ func (q *Query) set(key, value string) error {
 		if slices.ContainsFunc(q.Params, func(other Param) bool { return other.Name == p.Name }) {
 			return fmt.Errorf("param %s is declared twice", p.Name)
 		}
-		if p.Name == formatParam {
-			return fmt.Errorf("param %s: the name chooses the form of the answer: take another", p.Name)
+		if slices.Contains(reserved, p.Name) {
+			return fmt.Errorf("param %s: over HTTP every question has %s: take another name", p.Name, strings.Join(reserved, ", "))
 		}
 		q.Params = append(q.Params, p)
 	default:

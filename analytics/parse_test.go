@@ -66,7 +66,7 @@ func TestOpen_NamesEveryMistakeAndItsRemedy(t *testing.T) {
 		"a range for a text":        {goodHeader + "-- param: s String = 'a' [a..b], x\nSELECT {s:String}", "a range is for numbers and dates"},
 		"a broken range":            {goodHeader + "-- param: n UInt8 = 1 [a..9], x\nSELECT {n:UInt8}", `its least value "a"`},
 		"a param without default":   {goodHeader + "-- param: n UInt8, x\nSELECT {n:UInt8}", "write name Type = default"},
-		"a name that is taken":      {goodHeader + "-- param: format String = '', x\nSELECT {format:String}", "take another"},
+		"a name that is taken":      {goodHeader + "-- param: format String = '', x\nSELECT {format:String}", "take another name"},
 		"too many rows":             {goodHeader + "-- limit: 2000000 rows\nSELECT 1", "give 1 to 1000000"},
 		"too long":                  {goodHeader + "-- limit: 2 rows, 1h\nSELECT 1", "give a time from 1s to 10m"},
 		"a limit in words":          {goodHeader + "-- limit: few\nSELECT 1", "write it as 1000 rows, 10s"},

@@ -45,7 +45,7 @@ func ask(ctx context.Context, conn ch.Conn, q Query, values map[string]string, b
 	if err != nil {
 		return nil, nil, explain(q, err)
 	}
-	after, err := clickhouse.ReadReach(ctx, conn, "", q.Projection, before)
+	after, err := before.Again(ctx, conn)
 	if err != nil {
 		return nil, nil, err
 	}

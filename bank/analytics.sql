@@ -26,4 +26,5 @@ CREATE TABLE {{table}} (
 )
 ENGINE = MergeTree
 ORDER BY (aggregate_id, sequence)
-SETTINGS non_replicated_deduplication_window = 10000 -- how many inserts a repeated one is recognised among
+SETTINGS non_replicated_deduplication_window = 10000, -- how many inserts a repeated one is recognised among
+    lightweight_mutation_projection_mode = 'rebuild'   -- DELETE FROM changes the sums with the rows

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	ch "github.com/ClickHouse/clickhouse-go/v2"
+
 	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/analytics/bank"
 	"github.com/ledgerline-es/ledgerline/internal/bankrows"
@@ -193,4 +195,99 @@ func TestUnusualTransactions_EachAccountIsItsOwnMeasure(t *testing.T) {
 	// 10 10 10 1 000 000: the quartiles are 10 and 10. Four are enough when somebody says so.
 	answers(t, r, "unusual-transactions", map[string]string{"history": "4", "fence": "20"}, head,
 		fmt.Sprintf("EUR,young,5,%s,1000000,,x,,4,10,867,51.59", when(3)))
+}
+
+// The sums that the questions need are kept by projections of the table. A question that asks for them in other words than
+// the table's CREATE text reads all rows instead, and nobody would notice until there are many.
+func TestQuestions_ReadTheSumsThatTheTableKeeps(t *testing.T) {
+	r := town(t)
+	c, err := analytics.Open(bank.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"daily-volume": "by_day", "bank-balance": "by_day", "categories": "by_day", "top-accounts": "by_account", "balance-distribution": "by_account", "unusual-transactions": "",
+	} {
+		q, err := c.Query(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err := q.Values(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sums := range []string{"by_day", "by_account"} {
+			ctx := ch.Context(t.Context(), ch.WithParameters(values), ch.WithSettings(ch.Settings{"force_optimize_projection": 1, "force_optimize_projection_name": sums}))
+			if err := r.Conn.Exec(ctx, q.SQL); (err == nil) != (sums == want) {
+				t.Errorf("%s is to use the sums %q; asked to use %s it says %v", name, want, sums, err)
+			}
+		}
+		answers := func(use int) string {
+			t.Helper()
+			ctx := ch.Context(t.Context(), ch.WithParameters(values), ch.WithSettings(ch.Settings{"optimize_use_projections": use}))
+			var hash uint64
+			if err := r.Conn.QueryRow(ctx, "SELECT cityHash64(groupArray(formatRow('CSV', *))) FROM (\n"+q.SQL+"\n)").Scan(&hash); err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(hash)
+		}
+		if with, without := answers(1), answers(0); with != without {
+			t.Errorf("%s has another answer from the sums than from the rows", name)
+		}
+	}
+}
+
+// An insert that is repeated has no effect on the sums either: they are in the part that is not written again.
+func TestSums_OfARepeatedInsert_CountOnce(t *testing.T) {
+	r := town(t)
+	before := sums(t, r)
+	for range 2 {
+		ctx := ch.Context(t.Context(), ch.WithSettings(ch.Settings{"insert_deduplicate": 1, "insert_deduplication_token": "again", "deduplicate_blocks_in_dependent_materialized_views": 1}))
+		if err := r.Conn.Exec(ctx, `INSERT INTO bank.account_events__g1 (aggregate_id, sequence, type, amount_minor, currency, business_time, _partition, _offset)
+			VALUES ('ann', 9, 'MoneyDeposited', 5, 'EUR', '2026-03-16 12:00:00', 0, 1000)`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := sums(t, r); after != before+5 {
+		t.Errorf("the sums were %d, and %d after 5 were inserted twice under one token", before, after)
+	}
+	if err := r.Conn.Exec(t.Context(), "OPTIMIZE TABLE bank.account_events__g1 FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	if after := sums(t, r); after != before+5 {
+		t.Errorf("the sums were %d, and %d after the parts were merged", before, after)
+	}
+}
+
+// Whoever takes rows away, or changes them, by hand changes the sums with them.
+func TestSums_FollowRowsThatAreChangedByHand(t *testing.T) {
+	r := town(t)
+	before := sums(t, r)
+	for _, step := range []struct {
+		sql    string
+		change int64
+	}{
+		{"ALTER TABLE bank.account_events__g1 UPDATE amount_minor = amount_minor + 10 WHERE aggregate_id = 'ann' AND sequence = 2 SETTINGS mutations_sync = 2", 10},
+		{"DELETE FROM bank.account_events__g1 WHERE aggregate_id = 'ann' AND sequence = 2", -100_010},
+		{"ALTER TABLE bank.account_events__g1 DELETE WHERE aggregate_id = 'ann' AND sequence = 3 SETTINGS mutations_sync = 2", -20_000},
+	} {
+		if err := r.Conn.Exec(t.Context(), step.sql); err != nil {
+			t.Fatal(err)
+		}
+		after := sums(t, r)
+		if int64(after)-int64(before) != step.change {
+			t.Errorf("%s: the sums were %d, and are %d", step.sql, before, after)
+		}
+		before = after
+	}
+}
+
+// sums adds up what moved, from the sums of the days.
+func sums(t *testing.T, r *bankrows.Rows) (n uint64) {
+	t.Helper()
+	ctx := ch.Context(t.Context(), ch.WithSettings(ch.Settings{"force_optimize_projection": 1, "force_optimize_projection_name": "by_day"}))
+	if err := r.Conn.QueryRow(ctx, "SELECT sum(abs(amount_minor)) FROM bank.account_events").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -144,6 +144,19 @@ func TestAPIRole(t *testing.T) {
 		t.Errorf("an answer of ClickHouse reaches to %q (%v)", position, err)
 	}
 	s.asked(address[0], "/accounts/summary/test-account-001?wait=30s&position="+position)
+	// Who writes, also what is refused, and asks with the position of the answer is told of what was written.
+	for i, want := range []string{"CHF,francs,700,", "CHF,francs,700,", "CHF,francs,900,"} {
+		operation := []struct{ path, body string }{{"", `{"account_id":"francs","owner":"f","currency":"CHF","initial_deposit_minor":700}`}, {"/francs/withdrawals", `{"amount_minor":701}`}, {"/francs/withdrawals", `{"amount_minor":200}`}}[i]
+		res, err := http.Post("http://"+address[0]+"/accounts"+operation.path+"?wait=30s", "application/json", strings.NewReader(operation.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		path := "/analytics/top-accounts?currency=CHF&format=csv&wait=30s&position=" + res.Header.Get(schemas.HeaderPosition)
+		if code, body := s.ask(address[0], path); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("after POST %s (%s) %s answers %d %s", operation.path, res.Status, path, code, body)
+		}
+	}
 	r.signal(syscall.SIGTERM)
 	r.ends(0)
 

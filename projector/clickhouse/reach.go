@@ -19,6 +19,9 @@ type Reach struct {
 	Table      string // that serves, with its database
 	Topic      string
 	Partitions map[int32]PartitionReach
+
+	prefix    string
+	rowColumn *bool // whether the table has columnRow; nil: nobody has looked
 }
 
 // PartitionReach says of one partition which events have their rows. Ranges are stored one after another, and each is
@@ -35,48 +38,69 @@ type PartitionReach struct {
 // is none. It only reads. The error is projector.ErrNotBuilt when there is no table yet. prefix stands before the names
 // of databases, as in Config.
 func ReadReach(ctx context.Context, conn ch.Conn, prefix, projection string, earlier *Reach) (*Reach, error) {
+	r, doubt, err := readReach(ctx, conn, prefix, projection, earlier)
+	if err != nil || len(doubt) == 0 {
+		return r, err
+	}
+	database, table, _ := strings.Cut(r.Table, ".")
+	c := &client{conn: conn, table: quote(database) + "." + quote(table)}
+	if r.rowColumn == nil {
+		r.rowColumn = new(bool)
+		if err := c.findRowColumn(ctx, r.Table, r.rowColumn); err != nil {
+			return nil, err
+		}
+	}
+	c.rowColumn = *r.rowColumn
+	counts, err := c.countRanges(ctx, doubt)
+	if err != nil {
+		return nil, err
+	}
+	for id, e := range doubt {
+		if counts[id] >= e.rows {
+			p := r.Partitions[id]
+			p.Stored = p.Begun
+			r.Partitions[id] = p
+		}
+	}
+	return r, nil
+}
+
+// Again reads the ledger anew and nothing else: of a range that was begun since, it does not know whether it is stored.
+func (r *Reach) Again(ctx context.Context, conn ch.Conn) (*Reach, error) {
+	again, _, err := readReach(ctx, conn, r.prefix, r.Projection, r)
+	return again, err
+}
+
+// readReach reads the ledger. Ranges that are not known to be stored are in doubt, and count as not stored.
+func readReach(ctx context.Context, conn ch.Conn, prefix, projection string, earlier *Reach) (*Reach, map[int32]ledgerState, error) {
 	c := &client{conn: conn, books: quote(prefix + "ledgerline")}
-	r := &Reach{Projection: projection, Partitions: make(map[int32]PartitionReach)}
+	r := &Reach{Projection: projection, Partitions: make(map[int32]PartitionReach), prefix: prefix}
 	if earlier != nil {
 		r.Generation, r.Table = earlier.Generation, earlier.Table
 	}
 	ledger, err := c.readServing(ctx, r)
 	switch {
 	case missing(err), err == nil && r.Table == "":
-		return nil, fmt.Errorf("projection %s in ClickHouse: %w", projection, projector.ErrNotBuilt)
+		return nil, nil, fmt.Errorf("projection %s in ClickHouse: %w", projection, projector.ErrNotBuilt)
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	}
-	// A range is looked at once: what is stored stays so.
+	same := earlier != nil && earlier.Generation == r.Generation
+	if same {
+		r.rowColumn = earlier.rowColumn
+	}
 	doubt := make(map[int32]ledgerState)
 	for id, e := range ledger {
 		p := PartitionReach{Stored: int64(e.last.next), Begun: int64(e.last.next), last: e}
-		seen := earlier != nil && earlier.Generation == r.Generation && earlier.Partitions[id].last.sameRange(e) && earlier.Partitions[id].Stored == p.Stored
+		// A range is looked at once: what is stored stays so.
+		seen := same && earlier.Partitions[id].last.sameRange(e) && earlier.Partitions[id].Stored == p.Stored
 		if !seen && e.rows > 0 {
 			doubt[id] = e
+			p.Stored = int64(e.last.first)
 		}
 		r.Partitions[id] = p
 	}
-	if len(doubt) == 0 {
-		return r, nil
-	}
-	database, table, _ := strings.Cut(r.Table, ".")
-	c.table = quote(database) + "." + quote(table)
-	if err := c.findRowColumn(ctx, r.Table); err != nil {
-		return nil, err
-	}
-	counts, err := c.countRanges(ctx, doubt)
-	if err != nil {
-		return nil, err
-	}
-	for id, e := range doubt {
-		if counts[id] < e.rows {
-			p := r.Partitions[id]
-			p.Stored = int64(e.last.first)
-			r.Partitions[id] = p
-		}
-	}
-	return r, nil
+	return r, doubt, nil
 }
 
 // Same reports whether the rows of two reaches are the same: whole ranges both, and nothing was begun in between.
@@ -131,9 +155,9 @@ func (c *client) readServing(ctx context.Context, r *Reach) (map[int32]ledgerSta
 		})
 }
 
-func (c *client) findRowColumn(ctx context.Context, table string) error {
+func (c *client) findRowColumn(ctx context.Context, table string, found *bool) error {
 	return c.query(ctx, "read the layout of "+table, "SELECT count() > 0 FROM system.columns WHERE concat(database, '.', table) = ? AND name = ?",
-		[]any{table, columnRow}, func(scan func(...any) error) error { return scan(&c.rowColumn) })
+		[]any{table, columnRow}, func(scan func(...any) error) error { return scan(found) })
 }
 
 // named puts the name of the bookkeeping's database into a statement.

@@ -51,6 +51,15 @@ func TestReach_SaysWhichEventsHaveTheirRows(t *testing.T) {
 	reach(5, 12)
 	write(t, next, b.Batch(0, 5, 12))
 	reach(12, 12)
+	write(t, next, b.Batch(0, 12, 20))
+	again, err := earlier.Again(t.Context(), s.conn)
+	if p := again.Partitions[0]; err != nil || p.Stored != 12 || p.Begun != 20 || again.Same(earlier) || again.Same(again) {
+		t.Errorf("without looking at rows it is %+v, %v", p, err)
+	}
+	reach(20, 20)
+	if again, err := earlier.Again(t.Context(), s.conn); err != nil || !again.Same(earlier) {
+		t.Errorf("nothing has changed, and it is %+v, %v", again, err)
+	}
 	if p, ok := earlier.Partitions[1]; !ok || p.Stored != 0 {
 		t.Errorf("partition 1 is %+v", p)
 	}

@@ -142,6 +142,11 @@ const (
 func measureDesk(ctx context.Context, conn ch.Conn, catalogue *analytics.Catalogue) (timing, error) {
 	desk := analytics.NewDesk(catalogue, conn)
 	all := catalogue.Queries()
+	for _, q := range all {
+		if _, err := desk.Ask(ctx, q.Name, nil); err != nil {
+			return timing{}, err
+		}
+	}
 	var (
 		group  sync.WaitGroup
 		mu     sync.Mutex
