@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -125,10 +126,13 @@ type readiness struct {
 	Parts map[string]string `json:"parts"`
 }
 
-// unready gives the reasons of those parts that are not ready.
-func (s *admin) unready() error {
+// unready gives the reasons of those parts that are not ready, but for some.
+func (s *admin) unready(butFor ...string) error {
 	var errs []error
 	for name, ask := range s.parts {
+		if slices.Contains(butFor, name) {
+			continue
+		}
 		if err := ask(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,6 +97,9 @@ type demo struct {
 	api       *apiService
 	workers   errgroup.Group
 	stopWork  context.CancelFunc
+
+	mu   sync.Mutex
+	lost []string // parts that have stopped for good; the rest goes on without them
 }
 
 // demoReport is what demo --once says.
@@ -205,7 +211,8 @@ func (d *demo) listenAddress(key string) string {
 	return d.app.values.String(key)
 }
 
-// work starts producers, projectors and the admin listener. One that stops for good stops the demo.
+// work starts producers, projectors and the admin listener. One that stops for good stops the demo, but for a projector: its
+// rows can be made anew at any time, and what else runs does not need them.
 func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 	ctx, d.stopWork = context.WithCancel(ctx)
 	run := func(name string, ready func() error, work func(context.Context) error) {
@@ -239,7 +246,16 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 		if err != nil {
 			return err
 		}
-		run("projector "+projection.ProjectionName(), p.Ready, p.Run)
+		name := "projector " + projection.ProjectionName()
+		run(name, p.Ready, func(ctx context.Context) error {
+			err := p.Run(ctx)
+			if err == nil || d.once {
+				return err
+			}
+			d.lose(name)
+			fmt.Fprintf(d.app.Err, "\n%v\n%s has stopped for good; all else goes on. Mend that, then start the demo again\n\n", err, name)
+			return nil
+		})
 	}
 	if err := d.api.build(d.admin.registry); err != nil {
 		return err
@@ -258,11 +274,25 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 // session ends.
 const readyTimeout = 3 * time.Minute
 
+// lose notes that a part has stopped for good.
+func (d *demo) lose(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = append(d.lost, name)
+}
+
+// without are the parts that have stopped for good.
+func (d *demo) without() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.lost)
+}
+
 func (d *demo) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
-		err := d.admin.unready()
+		err := d.admin.unready(d.without()...)
 		if err == nil {
 			return nil
 		}
@@ -402,7 +432,11 @@ func (d *demo) announce(took time.Duration) {
 			fmt.Fprintf(w, "\n  # %s\n  %s\n", s.What, s.Command)
 		}
 	}
-	fmt.Fprintf(w, "\nready after %v; Ctrl-C ends it\n", took.Round(100*time.Millisecond))
+	but := ""
+	if lost := d.without(); len(lost) > 0 {
+		but = ", but for " + strings.Join(lost, ", ") + ": see above"
+	}
+	fmt.Fprintf(w, "\nready after %v%s; Ctrl-C ends it\n", took.Round(100*time.Millisecond), but)
 }
 
 // stop ends the work before the servers that it needs.
