@@ -20,7 +20,11 @@ import (
 
 // adminSetting is the address of a role's admin listener: each role has another default, so that all run side by side.
 func adminSetting(address string) cli.Setting {
-	return cli.Setting{Key: "admin.listen", Default: address, Help: "address of /metrics, /healthz, /readyz and /debug/pprof"}
+	check := checkListen
+	if address == "" { // the setting of all roles has no default
+		check = orNone(checkListen)
+	}
+	return cli.Setting{Key: "admin.listen", Default: address, Help: "address of /metrics, /healthz, /readyz and /debug/pprof", Check: check}
 }
 
 // admin serves what operators and machines ask a role.

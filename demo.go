@@ -23,10 +23,10 @@ import (
 
 var demoSettings = []cli.Setting{
 	{Key: "data-dir", Default: "./.ledgerline", Help: "folder of the embedded servers' data; a second start goes on with it"},
-	{Key: "kafka.listen", Default: "127.0.0.1:9092", Help: "address of the embedded Kafka"},
-	{Key: "registry.listen", Default: "127.0.0.1:8081", Help: "address of the embedded schema registry"},
-	{Key: "postgres.listen", Default: "127.0.0.1:5433", Help: "address of the embedded Postgres"},
-	{Key: "clickhouse.listen", Default: "127.0.0.1:8123", Help: "address of the embedded ClickHouse (HTTP)"},
+	{Key: "kafka.listen", Default: "127.0.0.1:9092", Help: "address of the embedded Kafka", Check: checkListen},
+	{Key: "registry.listen", Default: "127.0.0.1:8081", Help: "address of the embedded schema registry", Check: checkListen},
+	{Key: "postgres.listen", Default: "127.0.0.1:5433", Help: "address of the embedded Postgres", Check: checkListen},
+	{Key: "clickhouse.listen", Default: "127.0.0.1:8123", Help: "address of the embedded ClickHouse (HTTP)", Check: checkListen},
 	{Key: "sample", Default: true, Help: "load the sample at the first start"},
 }
 
@@ -74,11 +74,11 @@ the producer, the projectors, the monitor and the API. The first start loads a s
 	}
 	// Empty addresses mean embedded servers.
 	embedded := []cli.Setting{
-		{Key: "kafka.brokers", Default: []string{}, Help: "real brokers to use instead of the embedded Kafka"},
-		{Key: "registry.url", Default: "", Help: "real schema registry to use instead of the embedded one"},
-		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups"},
-		{Key: "postgres.url", Default: "", Help: "real Postgres to use instead of the embedded one"},
-		{Key: "clickhouse.url", Default: "", Help: "real ClickHouse to use instead of the embedded one"},
+		{Key: "kafka.brokers", Default: []string{}, Help: "real brokers to use instead of the embedded Kafka", Check: orNone(checkBrokers)},
+		{Key: "registry.url", Default: "", Help: "real schema registry to use instead of the embedded one", Check: orNone(checkRegistry)},
+		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups", Check: checkPrefix},
+		{Key: "postgres.url", Default: "", Help: "real Postgres to use instead of the embedded one", Check: orNone(checkPostgres)},
+		{Key: "clickhouse.url", Default: "", Help: "real ClickHouse to use instead of the embedded one", Check: orNone(checkClickHouse)},
 	}
 	return a.withSettings(cmd, embedded, demoSettings, topicSettings, producerSettings, apiSettings, monitorSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
 }

@@ -269,8 +269,8 @@ func (im *importer) sendRow(ctx context.Context, a *importedAccount, row importR
 
 // commandID is the id of a row's command, the same for every copy and order of the file: the UUID version 5 (RFC 9562) of
 // "<source>/<account_id>/<transaction_id>" in a name space of our own. That of an opening ends in the slash; no row's does.
-func commandID(source, account, transaction string) string {
-	return uuid.NewSHA1(importNames, []byte(source+"/"+account+"/"+transaction)).String()
+func commandID(source, id, transaction string) string {
+	return uuid.NewSHA1(importNames, []byte(source+"/"+id+"/"+transaction)).String()
 }
 
 var importNames = uuid.MustParse("1c0c7d7e-5b5f-4ac5-9a41-6f3f2b1f0d5a")

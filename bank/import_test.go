@@ -469,3 +469,40 @@ func TestImport_UsageErrors(t *testing.T) {
 		})
 	}
 }
+
+// Nothing answers: the error is that, and not what follows from it; and what has nothing to do with it stands alone.
+func TestNothingToConnectTo_IsSaidPlainly(t *testing.T) {
+	p := newPlatform(t)
+	const unreachable = "the schema registry at http://127.0.0.1:1 can't be reached: start it, or correct --registry-url"
+	good := p.file("good.csv", importHeader+"ann,t1,2026-01-05,credit,5,5,,,\n")
+	for name, c := range map[string]struct {
+		args        []string
+		code        int
+		says, never string
+	}{
+		"publish":       {[]string{"publish", "account", "DepositMoney", "--id", "ann", `{"amount_minor":5}`}, 1, "ledgerline: " + unreachable, "Register"},
+		"publish what?": {[]string{"publish", "account", "DepositMoney", "--id", "ann", `{"amount":5}`}, 2, "amount", "registry"},
+		"import":        {[]string{"import", good}, 1, unreachable, "Register"},
+		"empty file":    {[]string{"import", p.file("empty.csv", "")}, 1, "the file is empty", "registry"},
+		"wrong file":    {[]string{"import", p.file("wrong.csv", "a,b,c\n1,2,3\n")}, 1, "header has no column account_id", "registry"},
+		"verify":        {[]string{"verify", "--json"}, 2, "could not verify: ", "Register"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			code := ledgerline.Run(t.Context(), Domain(), append(c.args, "--kafka-brokers", "127.0.0.1:1", "--registry-url", "http://127.0.0.1:1", "--log-level", "error"), &out, &errOut)
+			if code != c.code || !strings.Contains(errOut.String(), c.says) || strings.Contains(errOut.String(), c.never) {
+				t.Errorf("exit code %d, wanted %d; it said %s", code, c.code, &errOut)
+			}
+			var doc struct {
+				Equal *bool
+				Error string
+			}
+			if name != "verify" {
+				return
+			}
+			if err := json.Unmarshal(out.Bytes(), &doc); err != nil || doc.Equal == nil || *doc.Equal || doc.Error == "" {
+				t.Errorf("verify --json printed %s (%v)", &out, err)
+			}
+		})
+	}
+}
