@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +20,11 @@ import (
 
 // adminSetting is the address of a role's admin listener: each role has another default, so that all run side by side.
 func adminSetting(address string) cli.Setting {
-	return cli.Setting{Key: "admin.listen", Default: address, Help: "address of /metrics, /healthz, /readyz and /debug/pprof"}
+	check := checkListen
+	if address == "" { // the setting of all roles has no default
+		check = orNone(checkListen)
+	}
+	return cli.Setting{Key: "admin.listen", Default: address, Help: "address of /metrics, /healthz, /readyz and /debug/pprof", Check: check}
 }
 
 // admin serves what operators and machines ask a role.
@@ -125,10 +130,13 @@ type readiness struct {
 	Parts map[string]string `json:"parts"`
 }
 
-// unready gives the reasons of those parts that are not ready.
-func (s *admin) unready() error {
+// unready gives the reasons of those parts that are not ready, but for some.
+func (s *admin) unready(butFor ...string) error {
 	var errs []error
 	for name, ask := range s.parts {
+		if slices.Contains(butFor, name) {
+			continue
+		}
 		if err := ask(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -19,11 +20,11 @@ import (
 )
 
 var apiSettings = []cli.Setting{
-	{Key: "api.listen", Default: "127.0.0.1:8080", Help: "address of the HTTP API"},
+	{Key: "api.listen", Default: "127.0.0.1:8080", Help: "address of the HTTP API", Check: checkListen},
 	{Key: "api.tokens", Default: "", Help: "file of tokens that callers of the API must show; needed off loopback"},
 	{Key: "api.insecure", Default: false, Help: "let anyone in who reaches the API, also off loopback"},
 	{Key: "api.hosts", Default: []string{}, Help: "names that a Host header may hold, beside loopback's; none: any, off loopback"},
-	{Key: "api.cache-size", Default: 100_000, Help: "most rows that the API keeps in memory"},
+	{Key: "api.cache-size", Default: 100_000, Help: "most rows that the API keeps in memory", Check: between(1, math.MaxInt32)},
 }
 
 // leastConns is how many connections to Postgres an API may have, unless pool_max_conns in the URL says more.
@@ -83,9 +84,6 @@ func (a *App) listenAPI(ctx context.Context) (*apiService, error) {
 	}
 	if s.tokens == nil && !a.values.Bool("api.insecure") && !api.Loopback(address) {
 		return nil, cli.Usage(fmt.Errorf("--api-listen %s: %w: give --api-tokens FILE, or --api-insecure to let anyone in\n%s", address, api.ErrOpen, api.TokensHelp))
-	}
-	if a.values.Int("api.cache-size") < 1 {
-		return nil, cli.Usage(fmt.Errorf("--api-cache-size is %d: give 1 or more", a.values.Int("api.cache-size")))
 	}
 	l, err := listen(ctx, address, "api-listen")
 	if err != nil {

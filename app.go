@@ -31,23 +31,23 @@ var (
 		{Key: "log.format", Default: "text", Help: "text or json"},
 	}
 	kafkaSettings = []cli.Setting{
-		{Key: "kafka.brokers", Default: []string{"127.0.0.1:9092"}, Help: "host:port of one broker or more"},
-		{Key: "registry.url", Default: "http://127.0.0.1:8081", Help: "schema registry"},
-		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups"},
+		{Key: "kafka.brokers", Default: []string{"127.0.0.1:9092"}, Help: "host:port of one broker or more", Check: checkBrokers},
+		{Key: "registry.url", Default: "http://127.0.0.1:8081", Help: "schema registry", Check: checkRegistry},
+		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups", Check: checkPrefix},
 	}
 	topicSettings = []cli.Setting{
-		{Key: "kafka.partitions", Default: 12, Help: "partitions of topics that are created"},
-		{Key: "kafka.replication", Default: 3, Help: "replicas of topics that are created; at most as many as brokers"},
-		{Key: "kafka.min-insync", Default: 0, Help: "replicas that must have a record before it counts, at most --kafka-replication; 0: 2, or 1 of 1"},
+		{Key: "kafka.partitions", Default: 12, Help: "partitions of topics that are created", Check: between(1, 100_000)},
+		{Key: "kafka.replication", Default: 3, Help: "replicas of topics that are created; at most as many as brokers", Check: between(1, 1000)},
+		{Key: "kafka.min-insync", Default: 0, Help: "replicas that must have a record before it counts, at most --kafka-replication; 0: 2, or 1 of 1", Check: between(0, 1000)},
 	}
 	producerSettings = []cli.Setting{
-		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised"},
-		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others"},
+		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised", Check: atLeast(time.Millisecond, "")},
+		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others", Check: atLeast(time.Second, "; brokers refuse less than 6s unless they are set up for it")},
 		{Key: "producer.reply-topics", Default: []string{}, Help: "topics that commands may ask replies to be copied to; patterns with *"},
 	}
 	storeSettings = []cli.Setting{
-		{Key: "postgres.url", Default: "postgres://ledgerline@127.0.0.1:5433/ledgerline", Help: "Postgres"},
-		{Key: "clickhouse.url", Default: "http://127.0.0.1:8123", Help: "ClickHouse: http://, https:// or clickhouse://"},
+		{Key: "postgres.url", Default: "postgres://ledgerline@127.0.0.1:5433/ledgerline", Help: "Postgres", Check: orNone(checkPostgres)},
+		{Key: "clickhouse.url", Default: "http://127.0.0.1:8123", Help: "ClickHouse: http://, https:// or clickhouse://", Check: orNone(checkClickHouse)},
 	}
 )
 
@@ -65,9 +65,21 @@ type App struct {
 	log    *slog.Logger
 }
 
-// withSettings gives a command its flags and has its settings loaded before it runs.
+// withSettings gives a command its flags and has its settings loaded and checked before it runs.
 func (a *App) withSettings(cmd *cobra.Command, settings ...[]cli.Setting) *cobra.Command {
-	cli.AddFlags(cmd.Flags(), slices.Concat(settings...)...)
+	own, run := slices.Concat(settings...), cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.check(own); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
+	return a.withFlags(cmd, own)
+}
+
+// withFlags gives a command its flags and has its settings loaded before it runs.
+func (a *App) withFlags(cmd *cobra.Command, settings []cli.Setting) *cobra.Command {
+	cli.AddFlags(cmd.Flags(), settings...)
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.load(cmd); err != nil {
@@ -160,10 +172,14 @@ func (a *App) Client(ctx context.Context, kind string, use func(context.Context,
 	go func() { ended <- client.Run(ctx) }()
 	err = use(ctx, client)
 	cancel()
-	if failed := <-ended; failed != nil && err != nil && !errors.Is(err, failed) {
-		return fmt.Errorf("%w (%w)", err, failed)
+	failed := <-ended
+	switch {
+	case err == nil || failed == nil || !errors.Is(err, failed) && !errors.Is(err, schemas.ErrNotRegistered):
+		return err // what else may have failed has nothing to do with it
+	case errors.Is(failed, schemas.ErrRegistryUnavailable):
+		return fmt.Errorf("the schema registry at %v can't be reached: start it, or correct --registry-url (%w)", readable(a.values.String("registry.url")), failed)
 	}
-	return err
+	return failed
 }
 
 func (a *App) producer(def producer.Definition, metrics prometheus.Registerer) (*producer.Producer, error) {
@@ -179,9 +195,6 @@ func (a *App) producerConfig() (producer.Config, error) {
 	registry, err := a.registry()
 	if err != nil {
 		return producer.Config{}, err
-	}
-	if most := a.values.Int("kafka.replication"); a.values.Int("kafka.min-insync") > most {
-		return producer.Config{}, cli.Usage(fmt.Errorf("--kafka-min-insync is %d: give at most --kafka-replication, which is %d", a.values.Int("kafka.min-insync"), most))
 	}
 	return producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),

@@ -12,8 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
-	"github.com/ledgerline-es/ledgerline/projector/clickhouse"
-	"github.com/ledgerline-es/ledgerline/projector/postgres"
 )
 
 // settingDocument is a setting as config check --json prints it.
@@ -64,27 +62,9 @@ addresses that can't be read. It connects to nothing.`,
 			}
 			err = w.Flush()
 		}
-		return errors.Join(err, a.checkValues())
+		return errors.Join(err, a.check(sharedSettings()))
 	}
-	return a.withSettings(cmd, sharedSettings())
-}
-
-// checkValues finds what can be parsed and yet can't be used.
-func (a *App) checkValues() error {
-	var errs []error
-	if _, err := a.producerConfig(); err != nil {
-		errs = append(errs, err)
-	}
-	if err := (postgres.Config{URL: a.values.String("postgres.url")}).Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("--postgres-url: %w", err))
-	}
-	if err := (clickhouse.Config{URL: a.values.String("clickhouse.url")}).Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("--clickhouse-url: %w", err))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return cli.Usage(err)
-	}
-	return nil
+	return a.withFlags(cmd, sharedSettings())
 }
 
 // readable is a value as people read it, without the passwords of URLs.

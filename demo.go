@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,10 +23,10 @@ import (
 
 var demoSettings = []cli.Setting{
 	{Key: "data-dir", Default: "./.ledgerline", Help: "folder of the embedded servers' data; a second start goes on with it"},
-	{Key: "kafka.listen", Default: "127.0.0.1:9092", Help: "address of the embedded Kafka"},
-	{Key: "registry.listen", Default: "127.0.0.1:8081", Help: "address of the embedded schema registry"},
-	{Key: "postgres.listen", Default: "127.0.0.1:5433", Help: "address of the embedded Postgres"},
-	{Key: "clickhouse.listen", Default: "127.0.0.1:8123", Help: "address of the embedded ClickHouse (HTTP)"},
+	{Key: "kafka.listen", Default: "127.0.0.1:9092", Help: "address of the embedded Kafka", Check: checkListen},
+	{Key: "registry.listen", Default: "127.0.0.1:8081", Help: "address of the embedded schema registry", Check: checkListen},
+	{Key: "postgres.listen", Default: "127.0.0.1:5433", Help: "address of the embedded Postgres", Check: checkListen},
+	{Key: "clickhouse.listen", Default: "127.0.0.1:8123", Help: "address of the embedded ClickHouse (HTTP)", Check: checkListen},
 	{Key: "sample", Default: true, Help: "load the sample at the first start"},
 }
 
@@ -71,11 +74,11 @@ the producer, the projectors, the monitor and the API. The first start loads a s
 	}
 	// Empty addresses mean embedded servers.
 	embedded := []cli.Setting{
-		{Key: "kafka.brokers", Default: []string{}, Help: "real brokers to use instead of the embedded Kafka"},
-		{Key: "registry.url", Default: "", Help: "real schema registry to use instead of the embedded one"},
-		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups"},
-		{Key: "postgres.url", Default: "", Help: "real Postgres to use instead of the embedded one"},
-		{Key: "clickhouse.url", Default: "", Help: "real ClickHouse to use instead of the embedded one"},
+		{Key: "kafka.brokers", Default: []string{}, Help: "real brokers to use instead of the embedded Kafka", Check: orNone(checkBrokers)},
+		{Key: "registry.url", Default: "", Help: "real schema registry to use instead of the embedded one", Check: orNone(checkRegistry)},
+		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups", Check: checkPrefix},
+		{Key: "postgres.url", Default: "", Help: "real Postgres to use instead of the embedded one", Check: orNone(checkPostgres)},
+		{Key: "clickhouse.url", Default: "", Help: "real ClickHouse to use instead of the embedded one", Check: orNone(checkClickHouse)},
 	}
 	return a.withSettings(cmd, embedded, demoSettings, topicSettings, producerSettings, apiSettings, monitorSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
 }
@@ -94,6 +97,9 @@ type demo struct {
 	api       *apiService
 	workers   errgroup.Group
 	stopWork  context.CancelFunc
+
+	mu   sync.Mutex
+	lost []string // parts that have stopped for good; the rest goes on without them
 }
 
 // demoReport is what demo --once says.
@@ -205,7 +211,8 @@ func (d *demo) listenAddress(key string) string {
 	return d.app.values.String(key)
 }
 
-// work starts producers, projectors and the admin listener. One that stops for good stops the demo.
+// work starts producers, projectors and the admin listener. One that stops for good stops the demo, but for a projector: its
+// rows can be made anew at any time, and what else runs does not need them.
 func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 	ctx, d.stopWork = context.WithCancel(ctx)
 	run := func(name string, ready func() error, work func(context.Context) error) {
@@ -239,7 +246,16 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 		if err != nil {
 			return err
 		}
-		run("projector "+projection.ProjectionName(), p.Ready, p.Run)
+		name := "projector " + projection.ProjectionName()
+		run(name, p.Ready, func(ctx context.Context) error {
+			err := p.Run(ctx)
+			if err == nil || d.once {
+				return err
+			}
+			d.lose(name)
+			fmt.Fprintf(d.app.Err, "\n%v\n%s has stopped for good; all else goes on. Mend that, then start the demo again\n\n", err, name)
+			return nil
+		})
 	}
 	if err := d.api.build(d.admin.registry); err != nil {
 		return err
@@ -258,11 +274,25 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 // session ends.
 const readyTimeout = 3 * time.Minute
 
+// lose notes that a part has stopped for good.
+func (d *demo) lose(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = append(d.lost, name)
+}
+
+// without are the parts that have stopped for good.
+func (d *demo) without() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.lost)
+}
+
 func (d *demo) awaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for {
-		err := d.admin.unready()
+		err := d.admin.unready(d.without()...)
 		if err == nil {
 			return nil
 		}
@@ -402,7 +432,11 @@ func (d *demo) announce(took time.Duration) {
 			fmt.Fprintf(w, "\n  # %s\n  %s\n", s.What, s.Command)
 		}
 	}
-	fmt.Fprintf(w, "\nready after %v; Ctrl-C ends it\n", took.Round(100*time.Millisecond))
+	but := ""
+	if lost := d.without(); len(lost) > 0 {
+		but = ", but for " + strings.Join(lost, ", ") + ": see above"
+	}
+	fmt.Fprintf(w, "\nready after %v%s; Ctrl-C ends it\n", took.Round(100*time.Millisecond), but)
 }
 
 // stop ends the work before the servers that it needs.

@@ -15,7 +15,7 @@ import (
 )
 
 var monitorSettings = []cli.Setting{
-	{Key: "monitor.interval", Default: 500 * time.Millisecond, Help: "time between two looks at what is behind"},
+	{Key: "monitor.interval", Default: 500 * time.Millisecond, Help: "time between two looks at what is behind", Check: atLeast(10*time.Millisecond, "")},
 }
 
 func (a *App) monitorCommand() *cobra.Command {

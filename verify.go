@@ -38,6 +38,9 @@ Exit codes: 0 equal, 1 something differs, 2 it could not be checked.`,
 	cmd.RunE = func(cmd *cobra.Command, names []string) error {
 		report, err := a.verify(cmd.Context(), names, most)
 		if err != nil {
+			if asJSON {
+				err = errors.Join(err, a.JSON(failedVerification{report, err.Error()}))
+			}
 			return cli.Exit(exitCannotCheck, fmt.Errorf("could not verify: %w", err))
 		}
 		if asJSON {
@@ -54,6 +57,12 @@ Exit codes: 0 equal, 1 something differs, 2 it could not be checked.`,
 		return nil
 	}
 	return a.withSettings(cmd, kafkaSettings, storeSettings)
+}
+
+// failedVerification is the report of what could be checked, with what could not.
+type failedVerification struct {
+	verify.Report
+	Error string `json:"error"`
 }
 
 func (a *App) verify(ctx context.Context, names []string, most int) (verify.Report, error) {

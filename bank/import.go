@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/ledgerline-es/ledgerline"
@@ -18,7 +20,8 @@ import (
 
 // importer turns the rows of a file into commands. An account is opened at its first row; each row is a deposit or a
 // withdrawal. The commands of an account are numbered in file order, so that whatever was imported before, whenever, from
-// whichever copy of the file, has no effect again.
+// whichever copy of the file, has no effect again. Numbers know nothing of a file in which rows changed their places: for as
+// long as the producer remembers ids, commandID tells such rows.
 type importer struct {
 	client   *producer.Client
 	currency string
@@ -39,12 +42,15 @@ type importedAccount struct {
 	sequence int64 // last number used; 1 is that of the opening
 	opened   bool
 	rows     map[time.Time]int // of each day, so far
+	lines    map[string]int    // by transaction id: where the row stands
+	known    bool              // a reply told of a command by its id: the producer still remembers this account's import
 }
 
 // sent is a published command whose reply is awaited.
 type sent struct {
 	pending *producer.Pending
 	opening bool // of the row's account, before the row
+	account *importedAccount
 	row     importRow
 }
 
@@ -54,6 +60,7 @@ type ImportReport struct {
 	Accepted   int64         `json:"accepted"`   // now
 	Rejected   []RejectedRow `json:"rejected"`   // refused by a rule, now
 	Duplicates int64         `json:"duplicates"` // answered by an earlier import
+	Moved      []RejectedRow `json:"moved"`      // not applied: an earlier import had another row in this place of the account
 	Bad        int64         `json:"bad"`        // no transaction; see the rejects file
 	Errors     []RejectedRow `json:"errors"`     // could not be processed; see the dead letters
 	Accounts   int64         `json:"accounts"`   // met in the file
@@ -87,7 +94,7 @@ const inFlight = 20_000
 func (im *importer) run(ctx context.Context, file io.Reader) (ImportReport, error) {
 	started := time.Now()
 	im.accounts = map[string]*importedAccount{}
-	im.report.Rejected, im.report.Errors = []RejectedRow{}, []RejectedRow{}
+	im.report.Rejected, im.report.Errors, im.report.Moved = []RejectedRow{}, []RejectedRow{}, []RejectedRow{}
 	im.waiting = make(chan sent, inFlight)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -123,6 +130,8 @@ func (im *importer) settle(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("line %d, account %s: %w", s.row.line, s.row.account, err)
 		}
+		byID := r.Duplicate && r.Code != producer.CodeSourceSequenceSeen
+		s.account.known = s.account.known || byID
 		row := RejectedRow{TransactionID: s.row.transaction, Line: s.row.line, Code: r.Code}
 		if s.opening {
 			row.TransactionID = ""
@@ -132,6 +141,9 @@ func (im *importer) settle(ctx context.Context) error {
 			im.report.Errors = append(im.report.Errors, row)
 		case s.opening: // the account was opened, now or before
 			continue
+		case r.Duplicate && !byID && s.account.known:
+			// The number is known and the id is not, though ids of smaller numbers are, and those are older.
+			im.report.Moved = append(im.report.Moved, row)
 		case r.Duplicate:
 			im.report.Duplicates++
 		case r.Outcome == producer.Accepted:
@@ -209,7 +221,17 @@ func (im *importer) send(ctx context.Context, file io.Reader) error {
 			}
 			continue
 		}
-		if err := im.sendRow(ctx, row); err != nil {
+		a := im.account(row.account)
+		a.sequence++
+		if first, twice := a.lines[row.transaction]; twice {
+			reason := fmt.Sprintf("transaction_id %.100q stands in line %d for this account", row.transaction, first)
+			if err := im.reject(badRow{line: row.line, reason: reason, fields: row.fields}); err != nil {
+				return err
+			}
+			continue
+		}
+		a.lines[strings.Clone(row.transaction)] = row.line
+		if err := im.sendRow(ctx, a, row); err != nil {
 			return err
 		}
 	}
@@ -219,21 +241,19 @@ func (im *importer) send(ctx context.Context, file io.Reader) error {
 func (im *importer) account(id string) *importedAccount {
 	a := im.accounts[id]
 	if a == nil {
-		a = &importedAccount{sequence: 1, rows: map[time.Time]int{}}
+		a = &importedAccount{sequence: 1, rows: map[time.Time]int{}, lines: map[string]int{}}
 		im.accounts[id] = a
 	}
 	return a
 }
 
-func (im *importer) sendRow(ctx context.Context, row importRow) error {
-	a := im.account(row.account)
+func (im *importer) sendRow(ctx context.Context, a *importedAccount, row importRow) error {
 	if !a.opened {
 		a.opened = true
-		if err := im.publish(ctx, sent{row: row, opening: true}, 1, row.date, &account.OpenAccount{Owner: row.account, Currency: im.currency}); err != nil {
+		if err := im.publish(ctx, sent{account: a, row: row, opening: true}, 1, row.date, &account.OpenAccount{Owner: row.account, Currency: im.currency}); err != nil {
 			return err
 		}
 	}
-	a.sequence++
 	at := row.date.Add(time.Duration(a.rows[row.date]) * time.Second)
 	a.rows[row.date]++
 	var c account.Command = &account.DepositMoney{
@@ -244,12 +264,24 @@ func (im *importer) sendRow(ctx context.Context, row importRow) error {
 			AmountMinor: row.amount, Currency: im.currency, Operation: row.operation, Category: row.category, Counterparty: row.counterparty,
 		}
 	}
-	return im.publish(ctx, sent{row: row}, a.sequence, at, c)
+	return im.publish(ctx, sent{account: a, row: row}, a.sequence, at, c)
 }
 
+// commandID is the id of a row's command, the same for every copy and order of the file: the UUID version 5 (RFC 9562) of
+// "<source>/<account_id>/<transaction_id>" in a name space of our own. That of an opening ends in the slash; no row's does.
+func commandID(source, id, transaction string) string {
+	return uuid.NewSHA1(importNames, []byte(source+"/"+id+"/"+transaction)).String()
+}
+
+var importNames = uuid.MustParse("1c0c7d7e-5b5f-4ac5-9a41-6f3f2b1f0d5a")
+
 func (im *importer) publish(ctx context.Context, s sent, number int64, at time.Time, c account.Command) (err error) {
+	transaction := s.row.transaction
+	if s.opening {
+		transaction = ""
+	}
 	s.pending, err = im.client.Send(ctx, producer.Command{
-		AggregateID: s.row.account, Record: c, Time: at, Source: im.source, SourceSequence: number,
+		AggregateID: s.row.account, Record: c, Time: at, CommandID: commandID(im.source, s.row.account, transaction), Source: im.source, SourceSequence: number,
 	})
 	if !s.opening && faultOfRow(err) {
 		return im.reject(badRow{line: s.row.line, reason: err.Error(), fields: s.row.fields})

@@ -40,6 +40,7 @@ type platform struct {
 	registry *registry.Server
 	schemas  *schemas.Registry
 	folder   string
+	window   time.Duration // of the producer; 0: its default
 }
 
 func newPlatform(t *testing.T) *platform {
@@ -66,7 +67,7 @@ func newPlatform(t *testing.T) *platform {
 func (p *platform) produce() (stop func()) {
 	p.t.Helper()
 	w := producer.New(producer.Config{
-		Brokers: p.broker.Brokers(), Registry: p.schemas, Replication: 1, MinInsync: 1, Logger: slog.New(slog.DiscardHandler),
+		Brokers: p.broker.Brokers(), Registry: p.schemas, Replication: 1, MinInsync: 1, Window: p.window, Logger: slog.New(slog.DiscardHandler),
 	}, Account)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -238,7 +239,7 @@ func TestImport_AgainChangesNothing(t *testing.T) {
 }
 
 // An account's commands are numbered in file order. A bad row keeps its number, also when it is the account's first or its
-// quoting is broken: a mended copy of the file then gives every other row the number it had, and nothing counts twice.
+// quoting is broken: a mended copy of the file then gives every row the number it had, and nothing counts twice.
 func TestImport_NumbersAndBusinessTimes(t *testing.T) {
 	p := newPlatform(t)
 	p.produce()
@@ -272,10 +273,6 @@ func TestImport_NumbersAndBusinessTimes(t *testing.T) {
 		t.Errorf("commands are numbered %s, wanted %s", got, want)
 	}
 
-	mended := strings.NewReplacer("FIVE", "5", `"`, "").Replace(text)
-	wantReport(t, p.importFile(0, p.file("mended.csv", mended)), ImportReport{Rows: 7, Duplicates: 7, Accounts: 2})
-	p.logIs(log)
-
 	// As it is advised: the rejects file, mended, under another source.
 	rejects, err := os.ReadFile(filepath.Join(p.folder, "rejects.csv"))
 	if err != nil {
@@ -292,9 +289,69 @@ func TestImport_NumbersAndBusinessTimes(t *testing.T) {
 		t.Errorf("the rejects file holds %q (%v), wanted %q", got, err, wantRejects)
 	}
 	first := strings.Join(strings.Split(string(rejects), "\n")[:2], "\n")
-	mended = strings.NewReplacer(`"amount_minor is ""FIVE"", wanted a whole number above 0"`, "mended", "FIVE", "5").Replace(first)
+	mended := strings.NewReplacer(`"amount_minor is ""FIVE"", wanted a whole number above 0"`, "mended", "FIVE", "5").Replace(first)
 	wantReport(t, p.importFile(0, p.file("rejects-mended.csv", mended), "--source", "mended", "--currency", "EUR"), ImportReport{Rows: 1, Accepted: 1, Accounts: 1})
 	log["ann/6"] = "2026-01-05T00:00:00.000000Z +5=95 x"
+	p.logIs(log)
+
+	// Or mended in its place, where its number is still free.
+	again := p.file("mended.csv", strings.ReplaceAll(text, `"`, ""))
+	wantReport(t, p.importFile(exitBadRows, again, "--currency", "EUR"), ImportReport{Rows: 7, Accepted: 1, Duplicates: 5, Bad: 1, Accounts: 2})
+	log["ann/7"] = "2026-01-06T00:00:01.000000Z -30=65 z"
+	p.logIs(log)
+}
+
+// The producer still knows each row by its id, wherever it stands now, and what it can't place is told by line.
+func TestP2_ImportOfAChangedFile_NothingTwiceAndNothingWithoutAWord(t *testing.T) {
+	p := newPlatform(t)
+	p.produce()
+	const t1, t2, t3, x = "ann,t1,2026-01-05,credit,500,500,,,\n", "ann,t2,2026-01-06,debit,100,400,,,\n", "ann,t3,2026-01-07,debit,900,400,,,\n", "ann,x,2026-01-04,credit,5000,5000,,,\n"
+	wantReport(t, p.importFile(0, p.file("rows.csv", importHeader+t1+t2+t3)), ImportReport{
+		Rows: 3, Accepted: 2, Rejected: []RejectedRow{{TransactionID: "t3", Line: 4, Code: "insufficient_funds"}}, Accounts: 1,
+	})
+	log := p.log()
+	moved := func(line int) []RejectedRow {
+		return []RejectedRow{{TransactionID: "x", Line: line, Code: producer.CodeSourceSequenceSeen}}
+	}
+	for _, c := range []struct {
+		name, rows string
+		code       int
+		want       ImportReport
+	}{
+		{"as it was", t1 + t2 + t3, 0, ImportReport{Rows: 3, Duplicates: 3}},
+		{"reordered", t2 + t3 + t1, 0, ImportReport{Rows: 3, Duplicates: 3}},
+		{"one row gone", t2 + t3, 0, ImportReport{Rows: 2, Duplicates: 2}},
+		{"prepended", x + t1 + t2 + t3, 0, ImportReport{Rows: 4, Duplicates: 3, Moved: moved(2)}},
+		{"inserted", t1 + t2 + x + t3, 0, ImportReport{Rows: 4, Duplicates: 3, Moved: moved(4)}},
+		{"one gone, one new", t2 + t3 + x, 0, ImportReport{Rows: 3, Duplicates: 2, Moved: moved(4)}},
+		{"another content", t1 + strings.Replace(t2, "100", "101", 1) + t3, 1, ImportReport{Rows: 3, Duplicates: 2, Errors: []RejectedRow{{"t2", 3, producer.CodeCommandIDReused}}}},
+		{"one twice", t1 + t2 + t3 + t1, exitBadRows, ImportReport{Rows: 4, Duplicates: 3, Bad: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.want.Accounts = 1
+			wantReport(t, p.importFile(c.code, p.file("changed.csv", importHeader+c.rows)), c.want)
+			p.logIs(log)
+		})
+	}
+	rejects, err := os.ReadFile(filepath.Join(p.folder, "rejects.csv"))
+	if err != nil || !strings.Contains(string(rejects), `5,"transaction_id ""t1"" stands in line 2 for this account",ann,t1`) {
+		t.Errorf("the row that stands twice is rejected with %s (%v)", rejects, err)
+	}
+	if out := p.ledgerline(0, "import", p.file("changed.csv", importHeader+x+t1+t2+t3)); !strings.Contains(out, "moved, not applied: line 2, transaction x") {
+		t.Errorf("the report in words is\n%s", out)
+	}
+	wantReport(t, p.importFile(0, p.file("grown.csv", importHeader+t1+t2+t3+x)), ImportReport{Rows: 4, Accepted: 1, Duplicates: 3, Accounts: 1})
+}
+
+// Beyond the window numbers alone are known: what did not change is still all duplicates.
+func TestP2_ImportAgainBeyondTheWindow(t *testing.T) {
+	p := newPlatform(t)
+	p.window = time.Millisecond
+	p.produce()
+	path := p.file("rows.csv", importHeader+"ann,t1,2026-01-05,credit,500,500,,,\nann,t2,2026-01-05,debit,1000,500,,,\nbob,t3,2026-01-05,credit,1,1,,,\n")
+	p.importFile(0, path)
+	log := p.log()
+	wantReport(t, p.importFile(0, path), ImportReport{Rows: 3, Duplicates: 3, Accounts: 2})
 	p.logIs(log)
 }
 
@@ -313,6 +370,7 @@ func TestImport_RowsThatCannotBePublished_AreBad(t *testing.T) {
 	path := p.file("rows.csv", text)
 	failed := []RejectedRow{{TransactionID: "t4", Line: 5, Code: producer.CodeEventTooLarge}}
 	wantReport(t, p.importFile(1, path), ImportReport{Rows: 5, Accepted: 2, Bad: 2, Errors: failed, Accounts: 1})
+	wantReport(t, p.importFile(1, path), ImportReport{Rows: 5, Duplicates: 2, Bad: 2, Errors: failed, Accounts: 1}) // it failed again
 	p.logIs(map[string]string{
 		"ann/1": "2026-01-05T00:00:00.000000Z opened ann CZK",
 		"ann/2": "2026-01-05T00:00:00.000000Z +500=500 ",
@@ -407,6 +465,43 @@ func TestImport_UsageErrors(t *testing.T) {
 			code := ledgerline.Run(t.Context(), Domain(), append([]string{"import"}, c.args...), &out, &errOut)
 			if code != 2 || !strings.Contains(errOut.String(), c.want) {
 				t.Errorf("exit code %d, said %q; wanted 2 and %q", code, &errOut, c.want)
+			}
+		})
+	}
+}
+
+// Nothing answers: the error is that, and not what follows from it; and what has nothing to do with it stands alone.
+func TestNothingToConnectTo_IsSaidPlainly(t *testing.T) {
+	p := newPlatform(t)
+	const unreachable = "the schema registry at http://127.0.0.1:1 can't be reached: start it, or correct --registry-url"
+	good := p.file("good.csv", importHeader+"ann,t1,2026-01-05,credit,5,5,,,\n")
+	for name, c := range map[string]struct {
+		args        []string
+		code        int
+		says, never string
+	}{
+		"publish":       {[]string{"publish", "account", "DepositMoney", "--id", "ann", `{"amount_minor":5}`}, 1, "ledgerline: " + unreachable, "Register"},
+		"publish what?": {[]string{"publish", "account", "DepositMoney", "--id", "ann", `{"amount":5}`}, 2, "amount", "registry"},
+		"import":        {[]string{"import", good}, 1, unreachable, "Register"},
+		"empty file":    {[]string{"import", p.file("empty.csv", "")}, 1, "the file is empty", "registry"},
+		"wrong file":    {[]string{"import", p.file("wrong.csv", "a,b,c\n1,2,3\n")}, 1, "header has no column account_id", "registry"},
+		"verify":        {[]string{"verify", "--json"}, 2, "could not verify: ", "Register"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			code := ledgerline.Run(t.Context(), Domain(), append(c.args, "--kafka-brokers", "127.0.0.1:1", "--registry-url", "http://127.0.0.1:1", "--log-level", "error"), &out, &errOut)
+			if code != c.code || !strings.Contains(errOut.String(), c.says) || strings.Contains(errOut.String(), c.never) {
+				t.Errorf("exit code %d, wanted %d; it said %s", code, c.code, &errOut)
+			}
+			var doc struct {
+				Equal *bool
+				Error string
+			}
+			if name != "verify" {
+				return
+			}
+			if err := json.Unmarshal(out.Bytes(), &doc); err != nil || doc.Equal == nil || *doc.Equal || doc.Error == "" {
+				t.Errorf("verify --json printed %s (%v)", &out, err)
 			}
 		})
 	}

@@ -34,10 +34,14 @@ A row is one line: a quoted field must end in the line in which it begins.
 
 An account is opened at its first row, in the given currency, owned by its id; each row is a deposit or a withdrawal at its
 date. Rows of an account keep their order in the file. Importing again changes nothing, whenever: each account's commands
-are numbered, and the producer knows the last number of each --source. Files whose accounts overlap need sources of their own.
+are numbered by place, and the producer knows the last number of each --source. So a file may grow at its end: never reorder
+its rows, nor insert or remove any. For as long as command ids are recognised (--producer-window, 1h) such rows are known by
+source, account and transaction_id all the same, and new ones among the old are reported as moved and not applied; later, rows
+that change places would count twice or be lost. Files whose accounts overlap need sources of their own.
 
-Rows that are no transactions go with line and reason to the rejects file; mend them there and import that file with another
---source. Rows that a rule refuses are listed in the report.
+Rows that are no transactions, or whose transaction_id stands twice for an account, go with line and reason to the rejects file;
+mend them there and import that file with another --source, or mend them in their places and import the whole again, never
+both. Rows that a rule refuses are listed in the report.
 
 Exit codes: 0 every row was answered (refused ones included), 2 with bad rows or wrong usage, 1 failure.`,
 		Example: "  ledgerline import transactions.csv.gz --currency CZK\n  ledgerline import - --json < transactions.csv",
@@ -84,6 +88,10 @@ Exit codes: 0 every row was answered (refused ones included), 2 with bad rows or
 		if err = errors.Join(err, bad.close()); err != nil {
 			return fmt.Errorf("import %s: %w; what was taken is taken: import again to go on", args[0], err)
 		}
+		if len(report.Moved) > 0 {
+			app.Log().Warn("rows were not applied: an earlier import had other rows of their accounts in their places. A file may grow at its end only; "+
+				"put these rows into a file of their own and import it with another --source", "rows", len(report.Moved), "first_line", report.Moved[0].Line)
+		}
 		if asJSON {
 			err = app.JSON(report)
 		} else {
@@ -93,7 +101,7 @@ Exit codes: 0 every row was answered (refused ones included), 2 with bad rows or
 		case err != nil:
 			return err
 		case len(report.Errors) > 0:
-			return fmt.Errorf("%d rows could not be processed: look into the topic account.commands.dlq", len(report.Errors))
+			return fmt.Errorf("%d commands could not be processed: the report says which and why; what could not be read is kept in the topic account.commands.dlq", len(report.Errors))
 		case report.Bad > 0:
 			return app.Exit(exitBadRows, nil)
 		}
@@ -165,9 +173,13 @@ func (r ImportReport) print(w io.Writer, rejects string) error {
 	say("  accepted    %8d", r.Accepted)
 	say("  rejected    %8d", len(r.Rejected))
 	say("  duplicates  %8d", r.Duplicates)
+	say("  moved       %8d", len(r.Moved))
 	say("  bad         %8d", r.Bad)
 	for _, row := range r.Rejected {
 		say("rejected: line %d, transaction %s: %s", row.Line, row.TransactionID, row.Code)
+	}
+	for _, row := range r.Moved {
+		say("moved, not applied: line %d, transaction %s: its place was another row's", row.Line, row.TransactionID)
 	}
 	for _, row := range r.Errors {
 		say("error: line %d, transaction %s: %s", row.Line, row.TransactionID, row.Code)

@@ -54,6 +54,23 @@ func (p Plan) Physical() string { return fmt.Sprintf("%s__g%d", p.Table, p.Gener
 // CreateAs is the CREATE statement for the table called name, which is quoted and qualified already.
 func (p Plan) CreateAs(name string) string { return strings.ReplaceAll(p.Create, TableMark, name) }
 
+const noteBegins = "rows of topic "
+
+// Note is what a sink writes as a comment to the view when it makes it: from which topic its rows come.
+func (p Plan) Note() string { return noteBegins + p.Topic }
+
+// CheckLog refuses a table that holds, or is to hold, the rows of another topic: those of two logs in one table could never
+// be told apart again. note is the view's comment, and position a topic that the store has positions of for this generation;
+// either may be empty. remedy is what to do.
+func (p Plan) CheckLog(note, position, remedy string) error {
+	for _, topic := range []string{strings.TrimPrefix(note, noteBegins), position} {
+		if topic != "" && topic != p.Topic && topic != note {
+			return Fatal(fmt.Errorf("projection %s: table %s.%s in %s holds the rows of topic %s, and now those of topic %s are to be written to it", p.Projection, p.Schema, p.Table, p.Store, topic, p.Topic), remedy)
+		}
+	}
+	return nil
+}
+
 // firstGeneration is what a projection is built as until rebuilds make others.
 const firstGeneration = 1
 

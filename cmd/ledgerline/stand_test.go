@@ -90,17 +90,27 @@ func (s *stand) verify(wantCode int) said {
 	return s.run(wantCode, append([]string{"verify"}, s.all()...)...)
 }
 
-// postgres runs SQL.
+// postgres runs SQL that changes one row.
 func (s *stand) postgres(sql string, args ...any) {
+	s.t.Helper()
+	if rows := s.postgresRun(sql, args...); rows != 1 {
+		s.t.Fatalf("%s: %d rows", sql, rows)
+	}
+}
+
+// postgresRun runs SQL and gives the number of rows that it changed.
+func (s *stand) postgresRun(sql string, args ...any) int64 {
 	s.t.Helper()
 	conn, err := pgx.Connect(s.t.Context(), s.postgresURL())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer conn.Close(context.WithoutCancel(s.t.Context()))
-	if tag, err := conn.Exec(s.t.Context(), sql, args...); err != nil || tag.RowsAffected() != 1 {
-		s.t.Fatalf("%s: %s, %v", sql, tag, err)
+	tag, err := conn.Exec(s.t.Context(), sql, args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
 	}
+	return tag.RowsAffected()
 }
 
 // clickhouse runs SQL.

@@ -17,6 +17,8 @@ type Setting struct {
 	Key     string
 	Default any
 	Help    string
+	// Check says what to give in place of a value that can't be used; "" if it can. None: whatever has the type will do.
+	Check func(value any) (remedy string)
 }
 
 // Flag is the setting's flag, without dashes before it.

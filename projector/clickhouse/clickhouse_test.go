@@ -212,6 +212,37 @@ func TestTopicMadeAnew_Stops(t *testing.T) {
 	}
 }
 
+// As of the sink for Postgres: see there.
+func TestP9_TableOfAnotherTopic_IsRefused(t *testing.T) {
+	s, b := fresh(t), entries(t)
+	store, err := s.sink().Open(t.Context(), b.Plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := b.Plan
+	other.Topic = "test." + b.Plan.Topic
+	refused := func(when string) {
+		t.Helper()
+		_, open := s.sink().Open(t.Context(), other)
+		_, look := s.sink().Snapshot(t.Context(), other)
+		for doing, err := range map[string]error{"open": open, "snapshot": look} {
+			if _, stops := errors.AsType[*projector.FatalError](err); !stops || !strings.Contains(err.Error(), "topic "+b.Plan.Topic+",") || !strings.Contains(err.Error(), "topic "+other.Topic) || !strings.Contains(err.Error(), "--clickhouse-url") {
+				t.Errorf("%s %s: %v", doing, when, err)
+			}
+		}
+	}
+	refused("before a write")
+	s.claim(store)
+	write(t, store, b.Batch(0, 0, 5))
+	refused("after a write")
+	s.exec("ALTER TABLE DB_bank.entries MODIFY COMMENT ''")
+	refused("without a note")
+	s.member(b)
+	s.exec("ALTER TABLE DB_bank.entries MODIFY COMMENT 'the words of somebody else'")
+	s.member(b)
+	s.right(b, 5)
+}
+
 func TestTableDroppedByHand_Stops(t *testing.T) {
 	s, b := fresh(t), entries(t)
 	store, _ := s.member(b)

@@ -62,6 +62,9 @@ func (s *Sink) Open(ctx context.Context, plan projector.Plan) (projector.Store, 
 	if err := s.build(ctx, c, plan); err != nil {
 		return nil, err
 	}
+	if err := c.checkLog(ctx, plan, s.cfg.DatabasePrefix); err != nil {
+		return nil, err
+	}
 	columns, err := c.layout(ctx, plan, s.cfg.DatabasePrefix)
 	if err != nil {
 		return nil, err
@@ -108,10 +111,28 @@ func (s *Sink) build(ctx context.Context, c *client, plan projector.Plan) error 
 	if err := c.exec(ctx, "make table "+c.table, plan.CreateAs(c.table)); err != nil && !exists(err) {
 		return err
 	}
-	if err := c.exec(ctx, "make view "+c.view, fmt.Sprintf("CREATE VIEW IF NOT EXISTS %s AS SELECT * FROM %s", c.view, c.table)); err != nil {
+	if err := c.exec(ctx, "make view "+c.view, fmt.Sprintf("CREATE VIEW IF NOT EXISTS %s AS SELECT * FROM %s COMMENT '%s'", c.view, c.table, strings.ReplaceAll(plan.Note(), "'", "''"))); err != nil {
 		return err
 	}
 	return c.record(ctx, s.cfg, plan, stateServing)
+}
+
+// checkLog refuses a table of another topic. Of several who make the view at once one succeeds, and its topic counts. Tables
+// made before the view had a note are known by the ledger.
+func (c *client) checkLog(ctx context.Context, plan projector.Plan, prefix string) error {
+	var note, topic string
+	err := c.query(ctx, "look whose rows "+c.view+" holds", "SELECT comment FROM system.tables WHERE database = ? AND name = ?", []any{prefix + plan.Schema, plan.Table},
+		func(scan func(...any) error) error { return scan(&note) })
+	if err != nil {
+		return err
+	}
+	err = c.query(ctx, "look whose positions the ledger holds", "SELECT min(topic) FROM "+c.books+".ledger WHERE projection = ? AND generation = ? AND topic != ?",
+		[]any{plan.Projection, plan.Generation, plan.Topic}, func(scan func(...any) error) error { return scan(&topic) })
+	if err != nil {
+		return err
+	}
+	return plan.CheckLog(note, topic, fmt.Sprintf("give each topic prefix a server of its own (--clickhouse-url); or drop the old projection: "+
+		"DROP VIEW %s; DROP TABLE %s; DELETE FROM %s.generations_log WHERE projection = '%[4]s'; DELETE FROM %[3]s.ledger WHERE projection = '%[4]s'", c.view, c.table, c.books, plan.Projection))
 }
 
 // generation reads a generation's fingerprint and state, or ErrNotBuilt.

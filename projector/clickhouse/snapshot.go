@@ -31,6 +31,9 @@ func (s *Sink) Snapshot(ctx context.Context, plan projector.Plan) (projector.Sna
 	case stored != plan.Fingerprint:
 		return nil, &projector.RebuildRequiredError{Projection: plan.Projection, Table: s.cfg.DatabasePrefix + plan.Schema + "." + plan.Table, Stored: stored, Wanted: plan.Fingerprint}
 	}
+	if err := c.checkLog(ctx, plan, s.cfg.DatabasePrefix); err != nil {
+		return nil, err
+	}
 	if _, err := c.layout(ctx, plan, s.cfg.DatabasePrefix); err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (s *Sink) build(ctx context.Context, pool *pgxpool.Pool, plan projector.Pla
 		case err == nil && stored != plan.Fingerprint:
 			return &projector.RebuildRequiredError{Projection: plan.Projection, Table: plan.Schema + "." + plan.Table, Stored: stored, Wanted: plan.Fingerprint}
 		case err == nil:
-			return nil
+			return checkLog(ctx, tx, plan)
 		case !errors.Is(err, pgx.ErrNoRows):
 			return classify("read the generation of "+plan.Projection, err)
 		}
@@ -85,6 +85,7 @@ func (s *Sink) build(ctx context.Context, pool *pgxpool.Pool, plan projector.Pla
 			{"make schema " + plan.Schema, "CREATE SCHEMA IF NOT EXISTS " + quote(plan.Schema)},
 			{"make table " + physical, plan.CreateAs(physical)},
 			{"make view " + plan.Schema + "." + plan.Table, fmt.Sprintf("CREATE VIEW %s AS SELECT * FROM %s", quote(plan.Schema, plan.Table), physical)},
+			{"note the topic of " + plan.Schema + "." + plan.Table, fmt.Sprintf("COMMENT ON VIEW %s IS '%s'", quote(plan.Schema, plan.Table), strings.ReplaceAll(plan.Note(), "'", "''"))},
 		} {
 			if _, err := tx.Exec(ctx, step.sql); err != nil {
 				return classify(step.doing, err)
@@ -104,6 +105,19 @@ type querier interface {
 func fingerprintOf(ctx context.Context, q querier, plan projector.Plan) (stored string, err error) {
 	err = q.QueryRow(ctx, "SELECT fingerprint FROM ledgerline.generations WHERE projection = $1 AND generation = $2", plan.Projection, plan.Generation).Scan(&stored)
 	return stored, err
+}
+
+// checkLog refuses a table of another topic. Tables made before the view had a note are known by their positions.
+func checkLog(ctx context.Context, q querier, plan projector.Plan) error {
+	var note, topic string
+	err := q.QueryRow(ctx, `SELECT coalesce(obj_description(to_regclass($1), 'pg_class'), ''),
+		coalesce((SELECT min(topic) FROM ledgerline.offsets WHERE projection = $2 AND generation = $3 AND topic <> $4), '')`,
+		quote(plan.Schema, plan.Table), plan.Projection, plan.Generation, plan.Topic).Scan(&note, &topic)
+	if err != nil {
+		return classify("look whose rows "+plan.Schema+"."+plan.Table+" holds", err)
+	}
+	return plan.CheckLog(note, topic, fmt.Sprintf("give each topic prefix a database of its own (--postgres-url); or drop the old projection: "+
+		"DROP TABLE %s CASCADE; DELETE FROM ledgerline.generations WHERE projection = '%[2]s'; DELETE FROM ledgerline.offsets WHERE projection = '%[2]s'", physicalName(plan), plan.Projection))
 }
 
 // layout is what the catalog says of a projection's table.

@@ -155,6 +155,39 @@ func TestP6_RowsAndPositionMoveTogether_OrNotAtAll(t *testing.T) {
 	}
 }
 
+// Two topic prefixes on one database would mix their rows in one table: the second is refused, also before the first has
+// written anything, and also where the table is older than the note of its topic.
+func TestP9_TableOfAnotherTopic_IsRefused(t *testing.T) {
+	d, b := fresh(t), entries(t)
+	store := d.open(b)
+	other := b.Plan
+	other.Topic = "test." + b.Plan.Topic
+	refused := func(when string) {
+		t.Helper()
+		_, open := d.sink.Open(t.Context(), other)
+		_, look := d.sink.Snapshot(t.Context(), other)
+		for doing, err := range map[string]error{"open": open, "snapshot": look} {
+			if _, stops := errors.AsType[*projector.FatalError](err); !stops || !strings.Contains(err.Error(), "topic "+b.Plan.Topic+",") || !strings.Contains(err.Error(), "topic "+other.Topic) || !strings.Contains(err.Error(), "--postgres-url") {
+				t.Errorf("%s %s: %v", doing, when, err)
+			}
+		}
+	}
+	refused("before a write")
+	if _, err := store.Claim(t.Context(), map[int32]int64{0: 0, 1: 0}); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, store, b.Batch(0, 0, 5)); err != nil {
+		t.Fatal(err)
+	}
+	refused("after a write")
+	d.value("COMMENT ON VIEW bank.entries IS NULL")
+	refused("without a note")
+	d.open(b)
+	d.value("COMMENT ON VIEW bank.entries IS 'somebody''s own words'")
+	d.open(b)
+	d.right(b, 5)
+}
+
 // Who watches from outside sees where the rows stand.
 func TestPositions_OfWhatIsStored(t *testing.T) {
 	d, b := fresh(t), entries(t)

@@ -57,6 +57,9 @@ func (s *Sink) Snapshot(ctx context.Context, plan projector.Plan) (_ projector.S
 	case stored != plan.Fingerprint:
 		return nil, &projector.RebuildRequiredError{Projection: plan.Projection, Table: plan.Schema + "." + plan.Table, Stored: stored, Wanted: plan.Fingerprint}
 	}
+	if err := checkLog(ctx, snap.tx, plan); err != nil {
+		return nil, err
+	}
 	if snap.layout, err = layoutOf(ctx, snap.tx, plan); err != nil {
 		return nil, err
 	}
