@@ -53,7 +53,7 @@ var (
 
 // allSettings are those of every command: a file or an environment may hold any of them.
 func allSettings() []cli.Setting {
-	return slices.Concat(logSettings, kafkaSettings, topicSettings, producerSettings, storeSettings, apiSettings, monitorSettings, demoSettings, []cli.Setting{adminSetting("")})
+	return slices.Concat(logSettings, kafkaSettings, topicSettings, producerSettings, storeSettings, apiSettings, monitorSettings, benchmarkSettings, demoSettings, []cli.Setting{adminSetting("")})
 }
 
 // App is one run of the program, for a domain's own commands.

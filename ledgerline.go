@@ -45,6 +45,8 @@ type Domain struct {
 	// Sample loads data of the domain's own making when a demo starts for the first time. Loading it again must change
 	// nothing. nil: there is none.
 	Sample func(ctx context.Context, app *App) (SampleReport, error)
+	// Workload is what benchmark sends. nil: there is nothing to measure.
+	Workload *Workload
 	// TryIt are commands that the demo suggests, given the addresses that it listens on.
 	TryIt func(Addresses) []Suggestion
 }
@@ -119,6 +121,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 		a.queryCommand(),
 		a.traceCommand(),
 		a.verifyCommand(),
+		a.benchmarkCommand(),
 		a.newCommand(),
 		a.generateCommand(),
 		a.configCommand(),

@@ -21,6 +21,7 @@ func Domain() ledgerline.Domain {
 		Routes:      Routes,
 		Commands:    []func(*ledgerline.App) *cobra.Command{importCommand},
 		Sample:      loadSample,
+		Workload:    workload,
 		TryIt:       tryIt,
 	}
 }

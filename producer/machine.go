@@ -18,6 +18,7 @@ type machine interface {
 	parseCommand(typeName string, doc []byte) (schemas.Record, error)
 	showCommand(ctx context.Context, data []byte) (name string, doc []byte, err error)
 	showEvent(ctx context.Context, data []byte) (name string, doc []byte, err error)
+	checkEvent(ctx context.Context, data []byte) error
 	newShelf() shelf
 }
 
@@ -112,6 +113,11 @@ func (m *typedMachine[S, C, E]) showCommand(ctx context.Context, data []byte) (n
 
 func (m *typedMachine[S, C, E]) showEvent(ctx context.Context, data []byte) (name string, doc []byte, err error) {
 	return show(ctx, m.events, data)
+}
+
+func (m *typedMachine[S, C, E]) checkEvent(ctx context.Context, data []byte) error {
+	_, err := m.events.Decode(ctx, data)
+	return err
 }
 
 func show[T schemas.Record](ctx context.Context, serde *schemas.Serde[T], data []byte) (name string, doc []byte, err error) {

@@ -35,6 +35,11 @@ func (v *Viewer) Event(ctx context.Context, rec *kgo.Record) (name string, doc j
 	return v.machine.showEvent(ctx, rec.Value)
 }
 
+// CheckEvent decodes an event, and gives the error of what can't be decoded.
+func (v *Viewer) CheckEvent(ctx context.Context, rec *kgo.Record) error {
+	return v.machine.checkEvent(ctx, rec.Value)
+}
+
 // Reply decodes a reply.
 func (v *Viewer) Reply(ctx context.Context, rec *kgo.Record) (*ledgerline.Reply, error) {
 	return v.replies.Decode(ctx, rec.Value)

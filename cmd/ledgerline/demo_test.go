@@ -92,6 +92,7 @@ func TestDemo_FromStartToSecondStart(t *testing.T) {
 	saysAndServes(t, s, d)
 	publishAnswers(t, s)
 	looksInto(t, s)
+	measures(t, s)
 	verifySees(t, s)
 	importCounts(t, s)
 	secondDemoIsRefused(t, s)

@@ -202,3 +202,46 @@ func (r *realBank) planned() {
 		r.t.Errorf("the plan gives no rights: %v\n%s", err, rights)
 	}
 }
+
+// measures runs a short benchmark: every row has its figures and a status, whatever the figures are.
+func measures(t *testing.T, s *stand) {
+	flags := append([]string{"--api-url", "http://" + s.address["api"]}, s.all()...)
+	var rows []struct {
+		Name, Status  string
+		P50, P90, P99 *float64
+		Max, Current  *float64
+		Errors        int
+		Target        float64
+	}
+	s.runJSON(&rows, 0, append([]string{"benchmark", "--duration", "1s", "--rate", "20", "--commands", "200"}, flags...)...)
+	timed := map[string]bool{
+		"account_summary": true, "transaction_history": true, "account_creation": true, "projection_lag": true, "complex_analytics/categories": true,
+		"throughput": false, "event_store_write": false, "event_store_read": false, "money_transfer": false, "availability": false,
+	}
+	for _, r := range rows {
+		_, known := timed[r.Name]
+		if !known && !strings.HasPrefix(r.Name, "complex_analytics/") {
+			t.Errorf("there is a row %s", r.Name)
+		}
+		if later := r.Name == "money_transfer" || r.Name == "availability"; later != (r.Status == "not measured") || later != (r.Current == nil) {
+			t.Errorf("row %+v", r)
+		}
+		if (timed[r.Name] || strings.HasPrefix(r.Name, "complex_analytics/")) && (r.P50 == nil || r.Max == nil || *r.P50 > *r.Max) {
+			t.Errorf("row %s has no figures", r.Name)
+		}
+		if r.Errors > 0 || r.Target == 0 {
+			t.Errorf("row %+v", r)
+		}
+		delete(timed, r.Name)
+	}
+	if len(timed) > 0 {
+		t.Errorf("there are no rows %v", timed)
+	}
+	if out := s.run(0, append([]string{"benchmark", "--duration", "1s", "--only", "throughput,account_summary"}, flags...)...); !strings.Contains(out.out, "throughput") ||
+		!strings.Contains(out.out, "account_summary") || strings.Contains(out.out, "transaction_history") {
+		t.Errorf("benchmark --only prints\n%s", out.out)
+	}
+	if out := s.run(2, append([]string{"benchmark", "--only", "speed"}, flags...)...); !strings.Contains(out.err, `there is no row "speed"`) {
+		t.Errorf("benchmark --only speed says %s", out.err)
+	}
+}
