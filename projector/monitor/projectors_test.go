@@ -93,8 +93,9 @@ func TestP12_ProjectorFrozenOrDead_LagGrows_ZeroAtRest(t *testing.T) {
 // Without its store the group's offsets tell where a projection stands, and the monitor says that it is half blind.
 func TestP12_StoreAway_TheGroupsOffsetsAreUsed(t *testing.T) {
 	w := logtest.NewWorld(t, 2, 31)
-	w.Write(200, 20)
 	reg, m := watch(t, w, 100*time.Millisecond)
+	logtest.Eventually(t, m.Ready) // the broker knows the topics that were just made
+	w.Write(200, 20)
 	child := w.StartChild(t, nil)
 	lags(t, reg, m, func(ms float64) bool { return ms == 0 })
 	child.Freeze()
@@ -117,6 +118,7 @@ func TestP12_StoreAway_TheGroupsOffsetsAreUsed(t *testing.T) {
 func TestCost_UnderLoad(t *testing.T) {
 	w := logtest.NewWorld(t, 12, 32)
 	reg, m := watch(t, w, 500*time.Millisecond)
+	logtest.Eventually(t, m.Ready) // the broker knows the topics that were just made
 	w.StartChild(t, nil)
 	stop := w.Load(2000, 300)
 	lags(t, reg, m, func(ms float64) bool { return ms < 5000 })
