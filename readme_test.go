@@ -84,6 +84,10 @@ type demo struct {
 
 func startDemo(t *testing.T, binary, dir string) demo {
 	t.Helper()
+	source, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
 	address := map[string]string{}
 	args := []string{"demo", "--data-dir", filepath.Join(dir, "data")}
 	for _, name := range []string{"kafka", "registry", "postgres", "clickhouse", "api", "admin"} {
@@ -123,10 +127,11 @@ func startDemo(t *testing.T, binary, dir string) demo {
 		t.Errorf("/readyz answers %s after the terminal said ready", resp.Status)
 	}
 	return demo{
-		replacer: strings.NewReplacer("127.0.0.1:5433", address["postgres"], "127.0.0.1:8123", address["clickhouse"], "127.0.0.1:8080", address["api"], "127.0.0.1:9464", address["admin"]),
+		replacer: strings.NewReplacer("ledgerline new shop", "ledgerline new shop --ledgerline-dir "+source, "127.0.0.1:5433", address["postgres"], "127.0.0.1:8123", address["clickhouse"], "127.0.0.1:8080", address["api"], "127.0.0.1:9464", address["admin"]),
 		env: []string{
 			"LEDGERLINE_KAFKA_BROKERS=" + address["kafka"], "LEDGERLINE_REGISTRY_URL=http://" + address["registry"],
 			"LEDGERLINE_POSTGRES_URL=postgres://ledgerline@" + address["postgres"] + "/ledgerline", "LEDGERLINE_CLICKHOUSE_URL=http://" + address["clickhouse"],
+			"LEDGERLINE_API_URL=http://" + address["api"],
 		},
 	}
 }
