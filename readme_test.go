@@ -67,7 +67,7 @@ func TestReadme_EveryCommandRuns(t *testing.T) {
 			t.Errorf("%v in\n%s", err, script)
 		}
 		if bytes.Contains(block[1], []byte("pay-7")) {
-			for _, want := range []string{"duplicate", "insufficient_funds", "test-account-001", "EUR,out,household,", "household", "equal: every row", `"ready":true`} {
+			for _, want := range []string{"duplicate", "insufficient_funds", "test-account-001", "EUR,out,household,", "household", "\nequal", `"ready":true`} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("the output does not say %q", want)
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,9 @@ func (a *App) verifyCommand() *cobra.Command {
 producer, caused by a command. Then it compares every row and column of the projections with what the log says, as of
 the position that the rows stand at. It may run while everything else does.
 
-Exit codes: 0 equal, 1 something differs, 2 it could not be checked.`,
+Rows that the log is ahead of are no difference: how many events each projection is behind is said beside it.
+
+Exit codes: 0 equal as far as the projections have come, 1 something differs, 2 it could not be checked.`,
 		Example: fmt.Sprintf("  %[1]s verify\n  %[1]s verify account-summary --json", a.Domain.Name),
 		Args:    cobra.ArbitraryArgs,
 	}
@@ -121,6 +124,7 @@ func (v *verifyProgress) end() {
 
 func (a *App) printVerification(r verify.Report) error {
 	var errs []error
+	var behind []string
 	say := func(format string, args ...any) {
 		_, err := fmt.Fprintf(a.Out, format+"\n", args...)
 		errs = append(errs, err)
@@ -130,7 +134,10 @@ func (a *App) printVerification(r verify.Report) error {
 			l.Topic, l.Events, l.Aggregates, (time.Duration(l.Seconds * float64(time.Second))).Round(time.Millisecond), l.MBPerSecond, l.Judged, l.Findings)
 	}
 	for _, p := range r.Projections {
-		say("%s %-22s %d rows compared, %d behind the log; findings: %d", p.Store, p.Table, p.Rows, p.Behind, p.Findings)
+		say("%s %-22s %d rows compared, %d events behind the log; findings: %d", p.Store, p.Table, p.Rows, p.EventsBehind, p.Findings)
+		if p.EventsBehind > 0 {
+			behind = append(behind, fmt.Sprintf("%s by %d events", p.Projection, p.EventsBehind))
+		}
 		for _, u := range p.Unfinished {
 			say("  unfinished: partition %d offsets %d-%d: %d of %d rows are there", u.Partition, u.FirstOffset, u.NextOffset-1, u.Stored, u.Rows)
 		}
@@ -141,10 +148,13 @@ func (a *App) printVerification(r verify.Report) error {
 	if more := r.Found - int64(len(r.Findings)); more > 0 {
 		say("… and %d more", more)
 	}
-	if r.Equal {
-		say("equal: every row is what the log says")
-	} else {
+	switch {
+	case !r.Equal:
 		say("NOT equal: %d findings", r.Found)
+	case len(behind) > 0:
+		say("equal as far as they have come; behind: %s", strings.Join(behind, ", "))
+	default:
+		say("equal: every row is what the log says")
 	}
 	return errors.Join(errs...)
 }

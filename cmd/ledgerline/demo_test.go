@@ -214,9 +214,12 @@ func noReply(t *testing.T, s *stand) {
 }
 
 func verifySees(t *testing.T, s *stand) {
-	if out := s.verify(0); !strings.Contains(out.out, "equal: every row is what the log says") {
-		t.Errorf("verify says %s", out)
-	}
+	s.await(func() error { // until the projections have come to the end
+		if out := s.verify(0); !strings.Contains(out.out, "equal: every row is what the log says") {
+			return fmt.Errorf("verify says %s", out)
+		}
+		return nil
+	})
 	const alter = "ALTER TABLE bank.account_events__g1 UPDATE category = '%s' WHERE aggregate_id = 'test-account-009' AND sequence = 2 SETTINGS mutations_sync = 2"
 	category := s.clickhouse("SELECT category FROM bank.account_events WHERE aggregate_id = 'test-account-009' AND sequence = 2")
 	s.postgres("UPDATE bank.account_summary__g1 SET balance_minor = balance_minor + 1 WHERE account_id = $1", "test-account-007")

@@ -22,6 +22,7 @@ type logCheck struct {
 	log    projector.Log
 	ignore map[string]bool
 	topic  logread.Topic
+	placed int32 // partitions that aggregates are placed by
 	causes *causes
 	decode func(context.Context, *kgo.Record) (any, error)
 
@@ -30,13 +31,16 @@ type logCheck struct {
 	report LogReport
 }
 
-func newLogCheck(v *verification, log projector.Log, t logread.Topic, causes *causes) *logCheck {
+func newLogCheck(v *verification, log projector.Log, t logread.Topic, placed int32, causes *causes) *logCheck {
 	c := &logCheck{
-		verification: v, log: log, topic: t, causes: causes, decode: log.Open(v.codec, t.Name), ignore: make(map[string]bool),
+		verification: v, log: log, topic: t, placed: placed, causes: causes, decode: log.Open(v.codec, t.Name), ignore: make(map[string]bool),
 		report: LogReport{Kind: log.Kind, Topic: t.Name, TopicID: t.ID, Partitions: t.Partitions, Ends: t.Ends, Commands: causes.read},
 	}
 	for _, name := range log.Ignore {
 		c.ignore[name] = true
+	}
+	if placed != t.Partitions {
+		c.findings.add(partitionsAdded(t, placed), &c.report.Findings)
 	}
 	return c
 }
@@ -130,7 +134,7 @@ func (p *partitionCheck) place(rec *kgo.Record, id string, sequence int64) {
 	if have, want := header(rec, schemas.HeaderSequence), fmt.Sprintf("%020d", sequence); have != "" && have != want {
 		p.find(rec, fmt.Sprintf("its ce_sequence is %q, its key says %q", have, want))
 	}
-	if want := schemas.Partition(id, p.topic.Partitions); rec.Partition != want {
+	if want := schemas.Partition(id, p.placed); rec.Partition != want {
 		p.find(rec, fmt.Sprintf("it is in the wrong partition: aggregate %s belongs to partition %d", id, want))
 		return // its sequence is none of this partition's
 	}

@@ -42,8 +42,12 @@ type ProjectionReport struct {
 	Rows       int64           `json:"rows"`     // that are stored and were compared
 	Findings   int64           `json:"findings"` // about its rows alone
 	Vector     map[int32]int64 `json:"vector"`   // the offsets that the rows stand at
-	Behind     int64           `json:"behind"`   // offsets between that and the end of the log
-	Unfinished []Unfinished    `json:"unfinished,omitempty"`
+	Behind     int64           `json:"behind"`   // offsets between that and the end of the log, markers of transactions included
+
+	// EventsBehind are the events between that and the end of the log: the rows are right as far as they have come.
+	EventsBehind int64 `json:"events_behind"`
+
+	Unfinished []Unfinished `json:"unfinished,omitempty"`
 }
 
 // Unfinished is a range that a store recorded as begun and that is not there in full, although it was waited for: its
@@ -76,8 +80,11 @@ type Finding struct {
 
 func (f Finding) String() string {
 	where := f.Topic
-	if f.Partition >= 0 {
+	switch {
+	case f.Partition >= 0:
 		where = fmt.Sprintf("%s/%d offset %d", f.Topic, f.Partition, f.Offset)
+	case f.Key == "":
+		return fmt.Sprintf("%s: %s", where, f.Reason)
 	}
 	if f.Projection != "" {
 		return fmt.Sprintf("%s (%s) key %s, %s: %s", f.Projection, f.Table, f.Key, where, f.Reason)

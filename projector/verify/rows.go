@@ -26,6 +26,7 @@ type view struct {
 	mu    sync.Mutex
 	keyed projector.Keyed // nil when rows are compared in order
 	rows  atomic.Int64
+	ahead atomic.Int64 // events that the rows are not made of yet
 	found int64
 	err   error // the rows could not be read; the log is checked all the same
 }
@@ -102,7 +103,11 @@ func (w *view) feed(ctx context.Context, partition int32) *feed {
 }
 
 func (f *feed) add(rec *kgo.Record, event any) {
-	if rec.Offset >= f.below || f.broken {
+	if rec.Offset >= f.below {
+		f.ahead.Add(1)
+		return
+	}
+	if f.broken {
 		return
 	}
 	var err error
@@ -181,6 +186,6 @@ func (w *view) finish(ctx context.Context, events logread.Topic) (ProjectionRepo
 			r.Unfinished = append(r.Unfinished, Unfinished{Partition: id, FirstOffset: u.First, NextOffset: u.Next, Rows: u.Rows, Stored: u.Stored, Since: u.Since})
 		}
 	}
-	r.Rows, r.Findings = w.rows.Load(), w.found
+	r.Rows, r.EventsBehind, r.Findings = w.rows.Load(), w.ahead.Load(), w.found
 	return r, nil
 }

@@ -190,7 +190,11 @@ func (v *verification) kind(ctx context.Context, g *kindGroup, report *Report) e
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	check := newLogCheck(v, g.log, events, causes)
+	placed, err := v.placedBy(ctx, g.log.Kind, events)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	check := newLogCheck(v, g.log, events, placed, causes)
 	if err := check.read(ctx, views); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
