@@ -75,7 +75,8 @@ deps: ## fetch modules and the real servers (Kafka, Apicurio, PostgreSQL, ClickH
 
 .PHONY: build
 build: ## bin/ledgerline
-	@CGO_ENABLED=0 go build -trimpath -o bin/ledgerline ./cmd/ledgerline
+	@[ -e bin/ledgerline ] || echo "compiling; the first time that takes minutes" >&2
+	@go build -o bin/ledgerline ./cmd/ledgerline
 
 .PHONY: bench
 bench: ## the Go benchmarks of all packages; BENCH=regexp picks some

@@ -18,6 +18,8 @@ import (
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/projector"
 	"github.com/ledgerline-es/ledgerline/projector/verify"
 )
 
@@ -214,6 +216,9 @@ func (d *demo) listenAddress(key string) string {
 // work starts producers, projectors and the admin listener. One that stops for good stops the demo, but for a projector: its
 // rows can be made anew at any time, and what else runs does not need them.
 func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
+	if err := d.topics(ctx); err != nil {
+		return err
+	}
 	ctx, d.stopWork = context.WithCancel(ctx)
 	run := func(name string, ready func() error, work func(context.Context) error) {
 		if ready != nil {
@@ -227,47 +232,51 @@ func (d *demo) work(ctx context.Context, fail context.CancelCauseFunc) error {
 			return err
 		})
 	}
-	for _, def := range d.app.Domain.Aggregates {
-		p, err := d.app.producer(def, d.admin.registry)
-		if err != nil {
-			return err
-		}
-		run("producer "+def.KindName(), p.Ready, p.Run)
-	}
 	sinks, err := d.app.stores(d.app.Domain.Projections)
-	if err == nil {
-		err = sinks.register(d.admin.registry)
-	}
 	if err != nil {
 		return err
 	}
-	for _, projection := range d.app.Domain.Projections {
-		p, err := d.app.projector(projection, sinks, d.admin.registry)
-		if err != nil {
-			return err
+	err = d.app.everything(d.admin, sinks, d.api, func(name string, ready func() error, work func(context.Context) error) {
+		if strings.HasPrefix(name, projectorPart) && !d.once {
+			work = d.withoutIt(name, work)
 		}
-		name := "projector " + projection.ProjectionName()
-		run(name, p.Ready, func(ctx context.Context) error {
-			err := p.Run(ctx)
-			if err == nil || d.once {
-				return err
-			}
-			d.lose(name)
-			fmt.Fprintf(d.app.Err, "\n%v\n%s has stopped for good; all else goes on. Mend that, then start the demo again\n\n", err, name)
-			return nil
-		})
-	}
-	if err := d.api.build(d.admin.registry); err != nil {
-		return err
-	}
-	run("api", d.api.Ready, d.api.Run)
-	m, watch, err := d.app.monitor(d.admin.registry)
+		run(name, ready, work)
+	})
 	if err != nil {
 		return err
 	}
-	run("monitor", m.Ready, watch)
 	run("admin listener", nil, d.admin.serve)
 	return nil
+}
+
+// topics makes them before anybody looks for them: what starts beside a producer would log that there are none.
+func (d *demo) topics(ctx context.Context) error {
+	specs, err := d.app.topicSpecs()
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(d.app.kafkaOptions()...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	return producer.EnsureTopics(ctx, kadm.NewClient(cl), specs)
+}
+
+// withoutIt has a projector that stops for good leave all else at work.
+func (d *demo) withoutIt(name string, work func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := work(ctx)
+		if err == nil {
+			return nil
+		}
+		d.lose(name)
+		fmt.Fprintf(d.app.Err, "\n%v\n%s has stopped for good; all else goes on. Mend that, then start the demo again\n\n", err, name)
+		if _, rebuild := errors.AsType[*projector.RebuildRequiredError](err); rebuild {
+			fmt.Fprintf(d.app.Err, "A demo's data can be thrown away: stop it, remove %s, and start it again\n\n", d.dir)
+		}
+		return nil
+	}
 }
 
 // readyTimeout bounds the start of producers and projectors. A member that was killed holds its partitions until its

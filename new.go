@@ -23,7 +23,7 @@ func (a *App) newCommand() *cobra.Command {
 and one in ClickHouse, a question in SQL, HTTP routes, tests, a sample, and a compose file. Change it file by file.
 
 NAME is the program's name and that of its database schemas; --kind names what the commands are sent to.`,
-		Example: fmt.Sprintf("  %[1]s new shop\n  %[1]s new helpdesk --kind ticket --module example.com/helpdesk --ledgerline-dir ../ledgerline", a.Domain.Name),
+		Example: fmt.Sprintf("  %[1]s new shop --dir ../shop    # from within Ledgerline's source\n  %[1]s new helpdesk --kind ticket --module example.com/helpdesk --ledgerline-dir ../ledgerline", a.Domain.Name),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return cli.Usage(errors.New("new wants one NAME"))

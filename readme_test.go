@@ -66,7 +66,7 @@ func TestReadme_EveryCommandRuns(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v in\n%s", err, script)
 		}
-		if bytes.Contains(block[1], []byte("pay-7")) {
+		if bytes.Contains(block[1], []byte("--command-id pay-7")) {
 			for _, want := range []string{"duplicate", "insufficient_funds", "test-account-001", "EUR,out,household,", "household", "\nequal", `"ready":true`} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("the output does not say %q", want)

@@ -77,7 +77,7 @@ all projections.`,
 				if err != nil {
 					return err
 				}
-				run("projector "+p.ProjectionName(), worker.Ready, worker.Run)
+				run(projectorPart+p.ProjectionName(), worker.Ready, worker.Run)
 			}
 			return nil
 		})
@@ -112,6 +112,9 @@ role can move to a process of its own later.`,
 	return a.withSettings(cmd, kafkaSettings, topicSettings, producerSettings, storeSettings, apiSettings, monitorSettings, []cli.Setting{adminSetting("127.0.0.1:9464")})
 }
 
+// projectorPart begins the names of projectors among the parts of a process.
+const projectorPart = "projector "
+
 // everything makes the parts of all roles.
 func (a *App) everything(s *admin, sinks *stores, service *apiService, run func(name string, ready func() error, run func(context.Context) error)) error {
 	if err := sinks.register(s.registry); err != nil {
@@ -129,7 +132,7 @@ func (a *App) everything(s *admin, sinks *stores, service *apiService, run func(
 		if err != nil {
 			return err
 		}
-		run("projector "+p.ProjectionName(), worker.Ready, worker.Run)
+		run(projectorPart+p.ProjectionName(), worker.Ready, worker.Run)
 	}
 	m, watch, err := a.monitor(s.registry)
 	if err != nil {

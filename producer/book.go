@@ -70,6 +70,7 @@ func (b *book) process(c *command) (result, error) {
 		if a.hash != c.hash {
 			return b.refuse(c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for a command with another content"})
 		}
+		b.noteRepetition(c, a)
 		return b.answer(c, ledgerline.Reply{
 			Outcome: a.outcome, Duplicate: true, Code: a.code, Message: a.message,
 			FirstSequence: a.first, LastSequence: a.last, Version: a.version,
@@ -195,6 +196,22 @@ func (b *book) note(c *command, outcome, code string) {
 	last = last.process(c.sequence, outcome, code)
 	h.sources = with(h.sources, last)
 	b.marks[markKey{c.id, c.source}] = last
+}
+
+// noteRepetition keeps the number of a command that came again, known by its id, under a number that its sender had not used:
+// beyond the window the number must do.
+func (b *book) noteRepetition(c *command, a *answer) {
+	if c.source == "" {
+		return
+	}
+	var sources []sourceSeen
+	if h := b.shelf.head(c.id); h != nil {
+		sources = h.sources
+	}
+	last, known := lastOf(sources, c.source)
+	if _, seen := last.processed(c.sequence); !seen && (known || len(sources) < b.limits.sources) {
+		b.note(c, a.outcome, a.code)
+	}
 }
 
 func (b *book) advance(rec *kgo.Record) {

@@ -276,6 +276,30 @@ func TestP2_SourceSequence_NumbersPassedOverMayCome(t *testing.T) {
 	}
 }
 
+// A command that is known by its id uses up the number that it comes under, too: beyond the window that number is known.
+func TestP2_RepetitionUnderAnotherNumber_UsesItUp(t *testing.T) {
+	s := newSystem(t)
+	p := s.start()
+	c := s.client()
+	s.publish(c, open("acc-1", 0))
+	cmd := deposit("acc-1", 1)
+	cmd.CommandID, cmd.Source, cmd.SourceSequence = "row-7", "import", 1
+	expect(t, s.publish(c, cmd), producer.Accepted, "")
+	cmd.SourceSequence = 2
+	if r := s.publish(c, cmd); r.Outcome != producer.Accepted || !r.Duplicate {
+		t.Fatalf("the same id under another number is answered %+v", r)
+	}
+	p.stop()
+	s.change = func(c *producer.Config) { c.Window = time.Millisecond }
+	s.start()
+	if r := s.publish(c, cmd); !r.Duplicate || r.Code != producer.CodeSourceSequenceSeen {
+		t.Errorf("that number, beyond the window, is answered %+v", r)
+	}
+	if n := len(s.history()["acc-1"]); n != 2 {
+		t.Errorf("%d events, wanted 2", n)
+	}
+}
+
 // While the registry is away, a command of a schema that nobody knows yet holds up its own partition and no other.
 func TestP5_RegistryAway_OtherPartitionsGoOn(t *testing.T) {
 	inner, err := registry.Start(t.Context(), registry.Config{})

@@ -159,7 +159,7 @@ func (r *Registry) checkEarlier(ctx context.Context, subject, schema string, lev
 		}
 	}
 	if err := CheckCompatible(level, schema, earlier); err != nil {
-		return fmt.Errorf("register subject %s: %w: keep the old fields, or make it a new record type", subject, err)
+		return fmt.Errorf("register subject %s: %w: keep the old fields, give new ones defaults, or make it a new record type", subject, err)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func tryIt(at ledgerline.Addresses) []ledgerline.Suggestion {
 		},
 		{
 			What:    "the same over HTTP, with a page that explains it",
-			Command: fmt.Sprintf(`curl http://%[1]s/analytics/best-sellers; curl http://%[1]s/docs`, at.API),
+			Command: fmt.Sprintf(`curl %[1]s/analytics/best-sellers; curl %[1]s/docs`, at.API),
 		},
 	}
 }

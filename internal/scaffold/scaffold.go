@@ -155,6 +155,9 @@ func (o Options) rename(text string) string {
 		case strings.HasPrefix(rest, o.Module): // as it is, whatever words it holds
 			b.WriteString(o.Module)
 			i += len(o.Module)
+		case strings.HasPrefix(rest, "/"+exampleName) && (before == '"' || strings.HasSuffix(text[:i], ":8080")): // of HTTP: named after the kind
+			b.WriteString("/" + o.Kind + "s")
+			i += len("/" + exampleName)
 		case isWord(before, rest, exampleName):
 			b.WriteString(o.Name)
 			i += len(exampleName)
