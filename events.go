@@ -57,7 +57,7 @@ func (a *App) eventsCommand() *cobra.Command {
 		Long: `Prints events as JSON, one a line: those of one aggregate in their order, or those of a whole kind, partition by partition.
 It reads what is committed now and ends; --follow goes on with what comes.
 
---since is a time (RFC 3339) or how long ago (such as 15m).` + a.kindsHelp(),
+--since is a time (RFC 3339) or how long ago (such as 15m).` + a.eventsHelp(),
 		Example: fmt.Sprintf(`  %[1]s events account test-account-001
   %[1]s events account --type MoneyDeposited --since 1h | jq .data.amount_minor
   %[1]s events account --since 0s --follow`, a.Domain.Name),
@@ -90,6 +90,36 @@ It reads what is committed now and ends; --follow goes on with what comes.
 	return a.withSettings(cmd, kafkaSettings)
 }
 
+func (a *App) eventsHelp() string {
+	var b strings.Builder
+	for _, def := range a.Domain.Aggregates {
+		fmt.Fprintf(&b, "\n\nEvents of %s:", def.KindName())
+		for _, name := range def.EventNames() {
+			fmt.Fprintf(&b, " %s", schemas.ShortName(name))
+		}
+	}
+	return b.String()
+}
+
+// check refuses types of events that the kind does not have.
+func (q eventQuery) check(def producer.Definition) error {
+	for _, t := range q.types {
+		var short []string
+		known := false
+		for _, name := range def.EventNames() {
+			short = append(short, schemas.ShortName(name))
+			known = known || q.is(t, name)
+		}
+		if !known {
+			return cli.Usage(fmt.Errorf("--type: %s has no event %q: there are %s", q.kind, t, strings.Join(short, ", ")))
+		}
+	}
+	return nil
+}
+
+// is reports whether a type, by its short or full name, is the event called name.
+func (eventQuery) is(t, name string) bool { return t == name || t == schemas.ShortName(name) }
+
 // parseSince reads a time, or how long ago it was. Empty is the zero time.
 func parseSince(text string) (time.Time, error) {
 	if text == "" {
@@ -113,6 +143,9 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 	if err != nil {
 		return err
 	}
+	if err := q.check(def); err != nil {
+		return err
+	}
 	registry, err := a.registry()
 	if err != nil {
 		return err
@@ -124,8 +157,11 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
 	topic, err := logread.Look(ctx, adm, schemas.TopicsOf(a.values.String("topic-prefix"), q.kind).Events)
+	if errors.Is(err, logread.ErrNoTopic) {
+		err = fmt.Errorf("%w (a producer creates it)", err)
+	}
 	if err != nil {
-		return fmt.Errorf("%w (a producer creates it)", err)
+		return err
 	}
 	if !q.since.IsZero() {
 		if err := topic.Since(ctx, adm, q.since); err != nil {
@@ -189,7 +225,7 @@ func (q eventQuery) view(ctx context.Context, viewer *producer.Viewer, rec *kgo.
 		return value
 	}
 	name := header(schemas.HeaderType)
-	if len(q.types) > 0 && !slices.ContainsFunc(q.types, func(t string) bool { return t == name || strings.HasSuffix(name, "."+t) }) {
+	if len(q.types) > 0 && !slices.ContainsFunc(q.types, func(t string) bool { return q.is(t, name) }) {
 		return doc, false, nil
 	}
 	name, data, err := viewer.Event(ctx, rec)

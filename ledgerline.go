@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ledgerline-es/ledgerline/analytics"
 	"github.com/ledgerline-es/ledgerline/api"
@@ -84,8 +85,27 @@ func Run(ctx context.Context, d Domain, args []string, out, err io.Writer) int {
 	code, failure := cli.Code(root.ExecuteContext(ctx))
 	if failure != nil {
 		fmt.Fprintf(err, "%s: %v\n", root.Name(), failure)
+		if errors.Is(failure, syscall.ECONNREFUSED) {
+			fmt.Fprintf(err, "Nothing listens there. Does it run? \"%s demo\" starts everything here; config check shows the addresses\n", root.Name())
+		}
 	}
 	return code
+}
+
+// flagError is about a flag that a command does not have; or, of a command that there is not, about that.
+func flagError(cmd *cobra.Command, err error) error {
+	if args := cmd.Flags().Args(); !cmd.HasParent() && len(args) > 0 {
+		return noArguments(cmd, args)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if near := cli.Nearest(name, known); near != "" {
+			return cli.Usage(fmt.Errorf("%w; did you mean --%s?", err, near))
+		}
+		return cli.Usage(fmt.Errorf("%w; %s --help lists those that there are", err, cmd.CommandPath()))
+	}
+	return cli.Usage(err)
 }
 
 func (a *App) command() *cobra.Command {
@@ -106,7 +126,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	}
 	root.PersistentFlags().String(cli.ConfigFlag, "", "file of settings, YAML (LEDGERLINE_CONFIG)")
 	cli.AddFlags(root.PersistentFlags(), logSettings...)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.Usage(err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		a.demoCommand(),
 		a.allCommand(),
@@ -148,6 +168,9 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 	if len(names) == 0 {
 		return cli.Usage(fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args))
+	}
+	if near := cli.Nearest(args[0], names); near != "" {
+		return cli.Usage(fmt.Errorf("there is no command %q; did you mean %s?", args[0], near))
 	}
 	return cli.Usage(fmt.Errorf("there is no command %q: there are %s", args[0], strings.Join(names, ", ")))
 }

@@ -70,3 +70,24 @@ func TestNew_UsageErrors(t *testing.T) {
 		t.Errorf("left are %v, %v", left, err)
 	}
 }
+
+func TestMistypedCommands_AreNamed(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"a command":            {[]string{"pubish", "account"}, 2, `there is no command "pubish"; did you mean publish?`},
+		"a command with flags": {[]string{"pubish", "account", "--id", "x"}, 2, `there is no command "pubish"; did you mean publish?`},
+		"nothing like it":      {[]string{"frobnicate"}, 2, `there is no command "frobnicate": there are all, `},
+		"a flag":               {[]string{"topics", "--kafka-broker", "x"}, 2, "did you mean --kafka-brokers?"},
+		"no such flag":         {[]string{"topics", "--colour"}, 2, "unknown flag: --colour; ledgerline topics --help lists"},
+		"nobody there":         {[]string{"topics", "--kafka-brokers", "127.0.0.1:1"}, 1, "Nothing listens there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if code, _, errOut := run(t, c.args...); code != c.code || !strings.Contains(errOut, c.want) {
+				t.Errorf("exit code %d, said %q; wanted %d and %q", code, errOut, c.code, c.want)
+			}
+		})
+	}
+}

@@ -62,6 +62,8 @@ type Definition interface {
 	KindName() string
 	// CommandNames are the full Avro names of the commands it takes.
 	CommandNames() []string
+	// EventNames are the full Avro names of the events it has.
+	EventNames() []string
 
 	machine(codec *schemas.Codec, topics schemas.Topics) machine
 	check() error
@@ -74,6 +76,15 @@ func (a Aggregate[S, C, E]) KindName() string { return a.Kind.Name }
 func (a Aggregate[S, C, E]) CommandNames() []string {
 	names := make([]string, len(a.Kind.Commands))
 	for i, t := range a.Kind.Commands {
+		names[i] = t.Name
+	}
+	return names
+}
+
+// EventNames implements Definition.
+func (a Aggregate[S, C, E]) EventNames() []string {
+	names := make([]string, len(a.Kind.Events))
+	for i, t := range a.Kind.Events {
 		names[i] = t.Name
 	}
 	return names

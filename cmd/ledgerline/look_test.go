@@ -55,9 +55,10 @@ func looksInto(t *testing.T, s *stand) {
 		}
 	}
 	for want, args := range map[string][]string{
-		`there is no aggregate kind "acount"`: {"events", "acount"},
-		"--since is \"yesterday\"":            {"events", "account", "--since", "yesterday"},
-		"trace wants one COMMAND-ID":          {"trace"},
+		`there is no aggregate kind "acount"`:                         {"events", "acount"},
+		"--since is \"yesterday\"":                                    {"events", "account", "--since", "yesterday"},
+		`account has no event "MoneyStolen": there are AccountClosed`: {"events", "account", "--type", "MoneyStolen"},
+		"trace wants one COMMAND-ID":                                  {"trace"},
 	} {
 		if out := s.run(2, append(args, s.client()...)...); !strings.Contains(out.err, want) {
 			t.Errorf("%v says %q, wanted %q", args, out.err, want)

@@ -47,8 +47,16 @@ func trimAll(items []string) []string {
 	return trimmed
 }
 
-// nearest suggests the name that was probably meant; "" when none is near.
+// nearest suggests the name that was probably meant, as the end of a message; "" when none is near.
 func nearest(name string, known []string) string {
+	if best := Nearest(name, known); best != "" {
+		return "; did you mean " + best + "?"
+	}
+	return ""
+}
+
+// Nearest is the name that was probably meant; "" when none is near.
+func Nearest(name string, known []string) string {
 	slices.Sort(known)
 	best, least := "", len(name)/3+1
 	for _, k := range known {
@@ -56,10 +64,7 @@ func nearest(name string, known []string) string {
 			best, least = k, d-1
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + best + "?"
+	return best
 }
 
 // distance is Levenshtein's: how many letters are to be changed, added or left out.
