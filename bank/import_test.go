@@ -309,6 +309,8 @@ func TestP2_ImportOfAChangedFile_NothingTwiceAndNothingWithoutAWord(t *testing.T
 	wantReport(t, p.importFile(0, p.file("rows.csv", importHeader+t1+t2+t3)), ImportReport{
 		Rows: 3, Accepted: 2, Rejected: []RejectedRow{{TransactionID: "t3", Line: 4, Code: "insufficient_funds"}}, Accounts: 1,
 	})
+	const t4 = "ann,t4,2026-01-08,credit,1,401,,,\n"
+	wantReport(t, p.importFile(0, p.file("grown.csv", importHeader+t1+t2+t3+t4)), ImportReport{Rows: 4, Accepted: 1, Duplicates: 3, Accounts: 1})
 	log := p.log()
 	moved := func(line int) []RejectedRow {
 		return []RejectedRow{{TransactionID: "x", Line: line, Code: producer.CodeSourceSequenceSeen}}
@@ -340,7 +342,7 @@ func TestP2_ImportOfAChangedFile_NothingTwiceAndNothingWithoutAWord(t *testing.T
 	if out := p.ledgerline(0, "import", p.file("changed.csv", importHeader+x+t1+t2+t3)); !strings.Contains(out, "moved, not applied: line 2, transaction x") {
 		t.Errorf("the report in words is\n%s", out)
 	}
-	wantReport(t, p.importFile(0, p.file("grown.csv", importHeader+t1+t2+t3+x)), ImportReport{Rows: 4, Accepted: 1, Duplicates: 3, Accounts: 1})
+	wantReport(t, p.importFile(0, p.file("grown.csv", importHeader+t1+t2+t3+t4+x)), ImportReport{Rows: 5, Accepted: 1, Duplicates: 4, Accounts: 1})
 }
 
 // Beyond the window numbers alone are known: what did not change is still all duplicates.
