@@ -34,7 +34,7 @@ type RebuildRequiredError struct {
 
 func (e *RebuildRequiredError) Error() string {
 	return fmt.Sprintf("projection %s: table %s was built from another CREATE text or mapping version (fingerprint %.12s…, now %.12s…): "+
-		"go back to the declaration it was built from, or have it built anew: stop its projectors, drop the table's view and "+
+		"go back to the declaration it was built from, or rebuild the projection: stop its projectors, drop the table's view and "+
 		"the table itself, and delete the projection's rows from ledgerline.generations and ledgerline.offsets (Postgres) or ledgerline.ledger (ClickHouse)", e.Projection, e.Table, e.Stored, e.Wanted)
 }
 
