@@ -2,21 +2,16 @@ package ledgerline_test
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/ledgerline-es/ledgerline/internal/deps"
 	"github.com/ledgerline-es/ledgerline/internal/kit"
-	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
 func TestMain(m *testing.M) { kit.Main(m) }
@@ -88,36 +83,7 @@ func startDemo(t *testing.T, binary, dir string) demo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := map[string]string{}
-	args := []string{"demo", "--data-dir", filepath.Join(dir, "data")}
-	for _, name := range []string{"kafka", "registry", "postgres", "clickhouse", "api", "admin"} {
-		port, err := process.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		address[name] = fmt.Sprintf("127.0.0.1:%d", port)
-		args = append(args, "--"+name+"-listen", address[name])
-	}
-	var said output
-	p, err := process.Start(t.Context(), process.Spec{Name: "demo", Path: binary, Args: args, Log: &said, StopTimeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Stop(context.Background()); err != nil {
-			t.Errorf("stop the demo: %v", err)
-		}
-	})
-	deadline := time.After(10 * time.Minute) // the first start fetches the servers
-	for !strings.Contains(said.String(), "\nready") {
-		select {
-		case <-p.Done():
-			t.Fatalf("the demo ended: %v\n%s", p.Err(), said.String())
-		case <-deadline:
-			t.Fatalf("the demo does not become ready:\n%s", said.String())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	address := kit.Demo(t, binary, dir).At
 	resp, err := http.Get("http://" + address["admin"] + "/readyz")
 	if err != nil {
 		t.Fatal(err)
@@ -134,22 +100,4 @@ func startDemo(t *testing.T, binary, dir string) demo {
 			"LEDGERLINE_API_URL=http://" + address["api"],
 		},
 	}
-}
-
-// output collects what a process says, for a test that reads it meanwhile.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

@@ -10,14 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/scaffold"
 )
 
-func TestMain(m *testing.M) {
-	process.Dispatch() // the demo's children end with it, whatever becomes of us
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { kit.Main(m) } // the demo's children end with it, whatever becomes of us
 
 const (
 	example = "../../examples/orders"

@@ -1,54 +1,23 @@
 package scaffold_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 )
 
 // The example's own route and question, on its running demo.
 func TestExample_ServesHTTP(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "orders")
 	run(t, example, "go", "build", "-o", binary, ".")
-	args := []string{"demo", "--data-dir", filepath.Join(t.TempDir(), "data")}
-	at := map[string]string{}
-	for _, name := range []string{"kafka", "registry", "postgres", "clickhouse", "api", "admin"} {
-		port, err := process.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		at[name] = fmt.Sprintf("127.0.0.1:%d", port)
-		args = append(args, "--"+name+"-listen", at[name])
-	}
-	said := &output{}
-	demo, err := process.Start(t.Context(), process.Spec{Name: "demo", Path: binary, Args: args, Log: said, StopTimeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := demo.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	for deadline := time.After(5 * time.Minute); !strings.Contains(said.String(), "\nready"); {
-		select {
-		case <-demo.Done():
-			t.Fatalf("the demo ended: %v\n%s", demo.Err(), said)
-		case <-deadline:
-			t.Fatalf("the demo does not become ready:\n%s", said)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	at := kit.Demo(t, binary, t.TempDir()).At
 	code, header, body := ask(t, http.MethodPost, "http://"+at["api"]+"/orders", `{"customer":"bob","currency":"EUR","lines":[{"sku":"cup","quantity":2,"unit_price_minor":1290}]}`)
 	if code != http.StatusCreated {
 		t.Fatalf("POST /orders: %d %s", code, body)
@@ -99,22 +68,4 @@ func ask(t *testing.T, method, url, body string) (int, http.Header, []byte) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, resp.Header, text
-}
-
-// output collects what a process says, for a test that reads it meanwhile.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
