@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -143,6 +144,15 @@ func (a *App) Usage(err error) error { return cli.Usage(err) }
 
 func (a *App) kafkaOptions() []kgo.Opt {
 	return []kgo.Opt{kgo.SeedBrokers(a.values.Strings("kafka.brokers")...), kgo.ClientID("ledgerline")}
+}
+
+// kafkaAdmin is a client to ask brokers with; its Close ends its connections.
+func (a *App) kafkaAdmin() (*kadm.Client, error) {
+	cl, err := kgo.NewClient(a.kafkaOptions()...)
+	if err != nil {
+		return nil, err
+	}
+	return kadm.NewClient(cl), nil
 }
 
 func (a *App) registry() (*schemas.Registry, error) {

@@ -16,7 +16,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/analytics"
@@ -437,13 +436,13 @@ func (b *benchmarkRun) read(ctx context.Context) (benchmark.Row, error) {
 	if err != nil {
 		return benchmark.Row{}, err
 	}
-	cl, err := kgo.NewClient(b.app.kafkaOptions()...)
+	adm, err := b.app.kafkaAdmin()
 	if err != nil {
 		return benchmark.Row{}, err
 	}
-	defer cl.Close()
+	defer adm.Close()
 	prefix := b.app.values.String("topic-prefix")
-	topic, err := logread.Look(ctx, kadm.NewClient(cl), schemas.TopicsOf(prefix, b.work.Kind).Events)
+	topic, err := logread.Look(ctx, adm, schemas.TopicsOf(prefix, b.work.Kind).Events)
 	if err != nil {
 		return benchmark.Row{}, err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
@@ -255,12 +254,12 @@ func (d *demo) topics(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(d.app.kafkaOptions()...)
+	adm, err := d.app.kafkaAdmin()
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	return producer.EnsureTopics(ctx, kadm.NewClient(cl), specs)
+	defer adm.Close()
+	return producer.EnsureTopics(ctx, adm, specs)
 }
 
 // withoutIt has a projector that stops for good leave all else at work.
@@ -367,12 +366,11 @@ func (d *demo) settle(ctx context.Context, report *demoReport) error {
 // caughtUp waits until the group of every projection stands at the end of its topic, or before the marker of the last
 // transaction: an event that is not projected would leave two offsets.
 func (d *demo) caughtUp(ctx context.Context) error {
-	cl, err := kgo.NewClient(d.app.kafkaOptions()...)
+	adm, err := d.app.kafkaAdmin()
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
+	defer adm.Close()
 	var groups []string
 	for _, p := range d.app.Domain.Projections {
 		groups = append(groups, d.app.values.String("topic-prefix")+p.ProjectionName())

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
@@ -150,12 +149,11 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 	if err != nil {
 		return err
 	}
-	cl, err := kgo.NewClient(a.kafkaOptions()...)
+	adm, err := a.kafkaAdmin()
 	if err != nil {
 		return err
 	}
-	defer cl.Close()
-	adm := kadm.NewClient(cl)
+	defer adm.Close()
 	topic, err := logread.Look(ctx, adm, schemas.TopicsOf(a.values.String("topic-prefix"), q.kind).Events)
 	if errors.Is(err, logread.ErrNoTopic) {
 		err = fmt.Errorf("%w (a producer creates it)", err)

@@ -10,8 +10,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -45,12 +43,12 @@ Where creating topics is somebody else's task, "topics plan" prints what is to b
 		if err != nil {
 			return err
 		}
-		cl, err := kgo.NewClient(a.kafkaOptions()...)
+		adm, err := a.kafkaAdmin()
 		if err != nil {
 			return err
 		}
-		defer cl.Close()
-		states, err := producer.InspectTopics(cmd.Context(), kadm.NewClient(cl), specs)
+		defer adm.Close()
+		states, err := producer.InspectTopics(cmd.Context(), adm, specs)
 		if err != nil {
 			return err
 		}
@@ -70,12 +68,11 @@ func (a *App) topicsCreateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cl, err := kgo.NewClient(a.kafkaOptions()...)
+		adm, err := a.kafkaAdmin()
 		if err != nil {
 			return err
 		}
-		defer cl.Close()
-		adm := kadm.NewClient(cl)
+		defer adm.Close()
 		if err := producer.EnsureTopics(cmd.Context(), adm, specs); err != nil {
 			return err
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
@@ -169,15 +168,15 @@ func (a *App) trace(ctx context.Context, id string, defs []producer.Definition, 
 	if err != nil {
 		return nil, err
 	}
-	cl, err := kgo.NewClient(a.kafkaOptions()...)
+	adm, err := a.kafkaAdmin()
 	if err != nil {
 		return nil, err
 	}
-	defer cl.Close()
+	defer adm.Close()
 	docs := []*traceDocument{}
 	for _, def := range defs {
 		t := &tracer{
-			app: a, def: def, id: id, since: since, admin: kadm.NewClient(cl),
+			app: a, def: def, id: id, since: since, admin: adm,
 			topics: schemas.TopicsOf(a.values.String("topic-prefix"), def.KindName()),
 			viewer: producer.NewViewer(registry, a.values.String("topic-prefix"), def),
 			reader: logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout},
