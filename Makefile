@@ -86,6 +86,10 @@ bench: ## the Go benchmarks of all packages; BENCH=regexp picks some
 bench-analytics: ## the bank's questions over BENCH_ROWS=10000000 rows, and what keeps them fast; BENCH_JSON=file
 	@go run ./internal/bench/analytics
 
+.PHONY: bench-system
+bench-system: ## `ledgerline benchmark` against the bank on the real servers; BENCH_DURATION=10s, BENCH_JSON=file
+	@go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/system
+
 .PHONY: vuln
 vuln: ## known vulnerabilities, from the internet
 	@$(call TOOL,govulncheck) ./...

@@ -7,16 +7,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"reflect"
-	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -24,6 +21,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/analytics"
 	questions "github.com/ledgerline-es/ledgerline/analytics/bank"
 	"github.com/ledgerline-es/ledgerline/bank"
+	"github.com/ledgerline-es/ledgerline/internal/bench"
 	"github.com/ledgerline-es/ledgerline/internal/embedded/clickhouse"
 	"github.com/ledgerline-es/ledgerline/internal/process"
 	sink "github.com/ledgerline-es/ledgerline/projector/clickhouse"
@@ -50,25 +48,11 @@ func main() {
 
 // result is what is printed, and written as JSON.
 type result struct {
-	Machine machine   `json:"machine"`
-	Rows    int       `json:"rows"`
-	Layouts []*layout `json:"layouts"`
-	Targets []target  `json:"targets"`
-}
-
-type machine struct {
-	CPUs   int    `json:"cpus"`
-	Arch   string `json:"arch"`
-	Go     string `json:"go"`
-	Engine string `json:"engine"`
-	Load   string `json:"load"` // averages when it ended
-}
-
-type target struct {
-	Name     string  `json:"name"`
-	Measured float64 `json:"measured"`
-	Goal     float64 `json:"goal"`
-	OK       bool    `json:"ok"`
+	Machine bench.Machine  `json:"machine"`
+	Engine  string         `json:"engine"`
+	Rows    int            `json:"rows"`
+	Layouts []*layout      `json:"layouts"`
+	Targets []bench.Target `json:"targets"`
 }
 
 func run(ctx context.Context) (err error) {
@@ -97,8 +81,8 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &result{Rows: rows, Machine: machine{CPUs: runtime.NumCPU(), Arch: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}}
-	if err := conn.QueryRow(ctx, "SELECT version()").Scan(&r.Machine.Engine); err != nil {
+	r := &result{Rows: rows}
+	if err := conn.QueryRow(ctx, "SELECT version()").Scan(&r.Engine); err != nil {
 		return err
 	}
 	r.Layouts = layouts(claimer(server.URL()))
@@ -115,19 +99,10 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
-		r.Machine.Load = strings.Join(strings.Fields(string(load))[:3], " ")
-	}
+	r.Machine = bench.ThisMachine()
 	r.target(desk)
 	r.print()
-	if file := os.Getenv("BENCH_JSON"); file != "" {
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(file, append(text, '\n'), 0o600)
-	}
-	return nil
+	return bench.WriteJSON(r)
 }
 
 // claimer makes the tables of the bank's projection and its ledger, with all partitions claimed, as a projector does.
@@ -254,7 +229,7 @@ func (r *result) shipped() *layout { return r.Layouts[len(r.Layouts)-1] }
 
 func (r *result) target(desk timing) {
 	add := func(name string, measured, goal float64) {
-		r.Targets = append(r.Targets, target{name, measured, goal, measured <= goal})
+		r.Targets = append(r.Targets, bench.AtMost(name, measured, goal))
 	}
 	for _, name := range questionNames(r.shipped()) {
 		p90 := r.shipped().Questions[name].P90
@@ -274,7 +249,7 @@ func questionNames(l *layout) []string {
 }
 
 func (r *result) print() {
-	fmt.Printf("%d rows; %d CPUs, %s, %s, ClickHouse engine %s, load %s\n\n", r.Rows, r.Machine.CPUs, r.Machine.Arch, r.Machine.Go, r.Machine.Engine, r.Machine.Load)
+	fmt.Printf("%d rows; ClickHouse engine %s; %s\n\n", r.Rows, r.Engine, r.Machine)
 	fmt.Printf("%-38s", "best / p50 / p90 in ms, one at a time")
 	for _, l := range r.Layouts {
 		fmt.Printf("  %22s", l.Name)
@@ -304,11 +279,5 @@ func (r *result) print() {
 		fmt.Println()
 	}
 	fmt.Println()
-	for _, t := range r.Targets {
-		verdict := "short"
-		if t.OK {
-			verdict = "ok"
-		}
-		fmt.Printf("target %s measured=%.1f goal=%.0f %s\n", t.Name, t.Measured, t.Goal, verdict)
-	}
+	bench.Print(os.Stdout, r.Targets)
 }
