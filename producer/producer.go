@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -110,6 +111,9 @@ func (p *Producer) session(ctx context.Context) error {
 		replies:   schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
 		positions: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
+
+		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
+		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
 	}
 	m := p.def.machine(codec, topics)
 	pin := &pins{
@@ -118,7 +122,9 @@ func (p *Producer) session(ctx context.Context) error {
 		serde: schemas.NewSerde(codec, schemas.PinsTopic(p.cfg.TopicPrefix), schemas.FullTransitive, ledgerline.PinType),
 		names: []string{topics.Commands, topics.Internal, topics.Events, topics.Snapshots, topics.Replies},
 	}
-	for _, register := range []func(context.Context) error{m.register, w.replies.Register, w.marks.Register, w.positions.Register, pin.serde.Register} {
+	for _, register := range []func(context.Context) error{
+		m.register, w.replies.Register, w.marks.Register, w.positions.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+	} {
 		if err := register(ctx); err != nil {
 			return err
 		}
@@ -142,6 +148,8 @@ func (p *Producer) session(ctx context.Context) error {
 	}
 	w.partitions = p.cfg.Partitions
 
+	cache := pebble.NewCache(storeCacheBytes)
+	defer cache.Unref()
 	given := &assignment{topics: topics}
 	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, p.groupOptions(topics, given))...)
 	if err != nil {
@@ -152,7 +160,11 @@ func (p *Producer) session(ctx context.Context) error {
 		cfg: p.cfg, gts: gts, machine: m, writer: w, log: p.log, metrics: p.metrics, state: &p.state,
 		restorer: &restorer{
 			cfg: p.cfg, options: options, machine: m, writer: w, log: p.log, metrics: p.metrics,
-			limits: limits{eventBytes: p.cfg.MaxEventBytes, events: p.cfg.MaxEvents, sources: p.cfg.MaxSources},
+			limits: limits{
+				eventBytes: p.cfg.MaxEventBytes, events: p.cfg.MaxEvents, sources: p.cfg.MaxSources,
+				tail: int64(p.cfg.SnapshotEvents), memory: max(1, p.cfg.MemoryAggregates/int(p.cfg.Partitions)),
+			},
+			group: p.cfg.group(kind), cache: cache, pinned: pin.identity(pinned, m),
 		},
 		replies:    &replyTopics{client: plain, allowed: p.cfg.ReplyTopics, own: topics},
 		assignment: given,
