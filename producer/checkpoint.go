@@ -136,17 +136,13 @@ func (a *agenda) forget() {
 	a.changed, a.kept, a.mended = a.changed[:0], a.kept[:0], a.mended[:0]
 }
 
-const (
-	// saveEvery is how many events may be missing in the store before changed states are put into it while there is other work.
-	saveEvery = 1000
-	// flushEvery is how often the store is put on disk.
-	flushEvery = 5 * time.Second
-)
+// flushEvery is how often the store is put on disk.
+const flushEvery = 5 * time.Second
 
-// save puts up to n changed states into the store; n < 0: all of them, and whatever else it lacks.
+// save puts up to n changed states into the store, when it is far enough behind; n < 0: all of them, and whatever else it lacks.
 func (b *book) save(n int) error {
 	a := &b.agenda
-	if len(a.saving) == 0 && (n < 0 || a.eventsEnd-b.store.has.events >= saveEvery) {
+	if len(a.saving) == 0 && (n < 0 || a.eventsEnd-b.store.has.events >= b.limits.tail/50) {
 		a.saving, a.savingTo, a.incomplete = b.shelf.changed(), a.eventsEnd, false
 	}
 	for len(a.saving) > 0 && n != 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -164,7 +165,7 @@ func (p *Producer) session(ctx context.Context) error {
 				eventBytes: p.cfg.MaxEventBytes, events: p.cfg.MaxEvents, sources: p.cfg.MaxSources,
 				tail: int64(p.cfg.SnapshotEvents), memory: max(1, p.cfg.MemoryAggregates/int(p.cfg.Partitions)),
 			},
-			group: p.cfg.group(kind), cache: cache, pinned: pin.identity(pinned, m),
+			group: p.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, m),
 		},
 		replies:    &replyTopics{client: plain, allowed: p.cfg.ReplyTopics, own: topics},
 		assignment: given,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,7 @@ type restorer struct {
 	log     *slog.Logger
 	metrics *metrics
 	group   string
+	fs      vfs.FS
 	cache   *pebble.Cache
 	pinned  identity // but for the partition
 }
@@ -38,6 +40,7 @@ type restoring struct {
 	*book
 	since   time.Time       // answers given before are too old to matter
 	held    int64           // offset below which the store's states hold all events
+	local   bool            // the store had states of its own: that it has an event does not say that a snapshot has
 	foreign bool            // it has a snapshot that these rules can't use
 	waiting map[string]bool // who is in the queue for a snapshot
 	events  int
@@ -142,7 +145,7 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 			}
 			part := &restoring{
 				book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
-				since: from.Add(-r.cfg.Window), held: s.has.events, waiting: map[string]bool{},
+				since: from.Add(-r.cfg.Window), held: s.has.events, local: !s.fresh, waiting: map[string]bool{},
 			}
 			part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
 			mu.Lock()
@@ -158,10 +161,10 @@ func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
 	want, dir := r.pinned, storeDir(r.cfg.StateDir, r.group, p)
 	want.Partition = p
 	log := r.log.With("partition", p)
-	s, err := openStore(dir, want, r.cache, log)
+	s, err := openStore(r.fs, dir, want, r.cache, log)
 	if errors.Is(err, errStoreInUse) {
 		log.Warn("local state is in use: this partition does without", "error", err)
-		return openStore("", want, r.cache, log)
+		return openStore(r.fs, "", want, r.cache, log)
 	}
 	if err != nil {
 		return nil, err
@@ -177,10 +180,10 @@ func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
 		return s, nil
 	}
 	log.Warn("local state is not believed and built anew", "dir", dir, "reason", wrong, "snapshots", s.has.snapshots, "events", s.has.events)
-	if err := errors.Join(s.close(), empty(dir)); err != nil {
+	if err := errors.Join(s.close(), empty(r.fs, dir)); err != nil {
 		return nil, err
 	}
-	return openStore(dir, want, r.cache, log)
+	return openStore(r.fs, dir, want, r.cache, log)
 }
 
 // settle takes over what the snapshots say, and gives the offset from which events must be read.
@@ -343,11 +346,13 @@ func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Re
 		return nil // an erased aggregate
 	}
 	part.events++
-	unkept := rec.Offset < part.held // the store has it, and who knows whether a snapshot does
-	if !unkept {
-		if unkept, err = part.shelf.replay(ctx, id, sequence, rec.Value); err != nil {
+	unkept := part.local
+	if rec.Offset >= part.held {
+		applied, err := part.shelf.replay(ctx, id, sequence, rec.Value)
+		if err != nil {
 			return err
 		}
+		unkept = unkept || applied
 	}
 	if unkept && !part.waiting[id] {
 		part.waiting[id] = true

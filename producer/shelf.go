@@ -255,8 +255,7 @@ func (s *typedShelf[S, C, E]) rollback() {
 }
 
 func (s *typedShelf[S, C, E]) snapshot(id string) ([]byte, error) {
-	c := s.inMemory(id)
-	if c != nil && !c.stored {
+	if c := s.inMemory(id); c != nil { // even if it is stored: that may only be staged
 		return s.encode(c)
 	}
 	value, ok, err := s.store.get([]byte(id))

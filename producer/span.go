@@ -34,8 +34,11 @@ func (s *span) add(topic string, partition int32, start, end int64) {
 // bounds are the first offsets of the topics that a restore reads, and their high watermarks.
 type bounds struct{ starts, ends kadm.ListedOffsets }
 
-func (b bounds) start(topic string, p int32) int64 { o, _ := b.starts.Lookup(topic, p); return o.Offset }
-func (b bounds) end(topic string, p int32) int64   { o, _ := b.ends.Lookup(topic, p); return o.Offset }
+func (b bounds) start(topic string, p int32) int64 {
+	o, _ := b.starts.Lookup(topic, p)
+	return o.Offset
+}
+func (b bounds) end(topic string, p int32) int64 { o, _ := b.ends.Lookup(topic, p); return o.Offset }
 
 // bounds asks the broker. Every partition has its bounds, or it is an error.
 func (r *restorer) bounds(ctx context.Context, adm *kadm.Client, partitions []int32) (b bounds, err error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -26,6 +25,7 @@ type store struct {
 	log     *slog.Logger
 	staged  *pebble.Batch // not applied yet: what it holds is found in the shelf's memory
 	has     progress
+	fresh   bool // it was made by opening it
 	hasMark bool // a numbered sender's mark is among the records
 
 	unflushed bool
@@ -72,22 +72,22 @@ var errForeignStore = errors.New("it is a copy of something else")
 
 // openStore opens the store in a folder, or one in memory when dir is "". What can't be believed is removed and begun anew. An
 // error means that the folder can't be used at all.
-func openStore(dir string, want identity, cache *pebble.Cache, log *slog.Logger) (*store, error) {
+func openStore(fs vfs.FS, dir string, want identity, cache *pebble.Cache, log *slog.Logger) (*store, error) {
 	if dir == "" {
-		return newStore("", nil, want, cache, log)
+		return newStore(vfs.NewMem(), "", nil, want, cache, log)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of local state: %w", err)
 	}
-	lock, err := pebble.LockDirectory(dir, vfs.Default)
+	lock, err := pebble.LockDirectory(dir, fs)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errStoreInUse, dir, err)
 	}
-	s, err := newStore(dir, lock, want, cache, log)
+	s, err := newStore(fs, dir, lock, want, cache, log)
 	if err != nil {
 		log.Warn("local state is not believed and built anew", "dir", dir, "reason", err)
-		if err = empty(dir); err == nil {
-			s, err = newStore(dir, lock, want, cache, log)
+		if err = empty(fs, dir); err == nil {
+			s, err = newStore(fs, dir, lock, want, cache, log)
 		}
 	}
 	if err != nil {
@@ -100,28 +100,25 @@ func openStore(dir string, want identity, cache *pebble.Cache, log *slog.Logger)
 var errStoreInUse = errors.New("the folder of local state is in use")
 
 // empty removes all of a folder but its lock, which somebody else could take meanwhile.
-func empty(dir string) error {
-	files, err := os.ReadDir(dir)
+func empty(fs vfs.FS, dir string) error {
+	files, err := fs.List(dir)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if f.Name() != "LOCK" {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, f.Name())))
+	for _, name := range files {
+		if name != "LOCK" {
+			err = errors.Join(err, fs.RemoveAll(fs.PathJoin(dir, name)))
 		}
 	}
 	return err
 }
 
-func newStore(dir string, lock *pebble.Lock, want identity, cache *pebble.Cache, log *slog.Logger) (*store, error) {
+func newStore(fs vfs.FS, dir string, lock *pebble.Lock, want identity, cache *pebble.Cache, log *slog.Logger) (*store, error) {
 	options := &pebble.Options{
-		FS: vfs.Default, Lock: lock, Cache: cache, DisableWAL: true, MemTableSize: memTableBytes, FormatMajorVersion: pebble.FormatNewest,
+		FS: fs, Lock: lock, Cache: cache, DisableWAL: true, MemTableSize: memTableBytes, FormatMajorVersion: pebble.FormatNewest,
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 1 }, // one of many in this process
 		MaxOpenFiles:               100,
 		Logger:                     pebbleLog{log},
-	}
-	if lock == nil {
-		options.FS = vfs.NewMem()
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most commands for what is not here are for what is nowhere
@@ -149,7 +146,7 @@ func (s *store) recognise(want identity) error {
 	case err != nil:
 		return err
 	case !ok:
-		s.has.at = time.Now().Unix()
+		s.fresh, s.has.at = true, time.Now().Unix()
 		return s.db.Set(identityKey, text, pebble.NoSync)
 	case string(has) != string(text):
 		return fmt.Errorf("%w: it is of %s, wanted %s", errForeignStore, has, text)
