@@ -17,13 +17,14 @@ import (
 
 // restorer rebuilds books from the log.
 type restorer struct {
-	cfg     Config
-	options []kgo.Opt
-	machine machine
-	writer  *writer
-	limits  limits
-	log     *slog.Logger
-	metrics *metrics
+	cfg      Config
+	options  []kgo.Opt
+	machine  machine
+	writer   *writer
+	limits   limits
+	takeover *takeover
+	log      *slog.Logger
+	metrics  *metrics
 }
 
 // restore rebuilds the books of the partitions as of now: it reads events, snapshots and replies up to the high watermarks
@@ -90,9 +91,10 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 		if failed != nil {
 			return nil, failed
 		}
+		r.takeover.standstill(ctx, partitions, progress)
 		if time.Since(progress) > r.cfg.RestoreStall {
-			return nil, fmt.Errorf("restore stood still for %v before %s: a transaction there is open; it ends at its owner's transaction timeout, "+
-				"or by `kafka-transactions.sh abort`", r.cfg.RestoreStall, span)
+			return nil, fmt.Errorf("restore stood still for %v before %s: %s. A transaction ends at its timeout, or by `kafka-transactions.sh abort`",
+				r.cfg.RestoreStall, span, r.takeover.blame(ctx, partitions))
 		}
 		select {
 		case <-report.C:
