@@ -12,6 +12,7 @@
 //	client.go      publish a command and wait for its reply
 //	producer.go    Run: sessions one after another, until told to stop
 //	session.go     one transactional session: poll, adopt, begin, decide, commit;  fence.go: what a commit must prove
+//	takeover.go    what a dead owner left open is ended;  holders.go: what a stranger holds is named
 //	restore.go     a partition's state from its topics
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, Decide, Evolve, encode

@@ -44,7 +44,14 @@ func (a *assignment) assigned(_ context.Context, cl *kgo.Client, parts map[strin
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last = o
+	a.last, a.committed = o, nil
+}
+
+// partitions are those that the group gave this member last.
+func (a *assignment) partitions() []int32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Keys(a.last.partitions))
 }
 
 // fetched is the callback kgo.AdjustFetchOffsetsFn; it adjusts nothing.
@@ -61,15 +68,15 @@ func (a *assignment) fetched(_ context.Context, offsets map[string]map[int32]kgo
 	return offsets, nil
 }
 
-// offsets are those that the group had when it assigned the partitions, as a copy.
-func (a *assignment) offsets() map[string]map[int32]int64 {
+// offsets are those that the group had when it assigned the partitions, as a copy; not known until the group has told.
+func (a *assignment) offsets() (offsets map[string]map[int32]int64, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	offsets := map[string]map[int32]int64{}
+	offsets = map[string]map[int32]int64{}
 	for topic, parts := range a.committed {
 		offsets[topic] = maps.Clone(parts)
 	}
-	return offsets
+	return offsets, a.committed != nil
 }
 
 // owned is what this member owns in the generation that it is in now; nothing while that is not known.

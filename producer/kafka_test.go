@@ -25,21 +25,33 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m, producerRole) }
 
-// producerRole is a producer in a process of its own, to be killed. Arguments: brokers, registry, prefix.
+// producerRole is a producer in a process of its own, to be killed. Arguments: brokers, registry, prefix, then what differs in its
+// settings.
 var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Context, args []string) error {
 	cl, err := sr.NewClient(sr.URLs(args[1]))
 	if err != nil {
 		return err
 	}
 	s := &system{brokers: strings.Split(args[0], ","), registry: schemas.NewRegistry(cl), prefix: args[2]}
+	s.change = func(c *producer.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+		for _, arg := range args[3:] {
+			what, value, _ := strings.Cut(arg, "=")
+			switch what {
+			case "long-transactions":
+				c.TransactionTimeout, c.RestoreStall = longTransactions, longTransactions+time.Minute
+			case "instance":
+				c.InstanceID = value
+			}
+		}
+	}
 	c := s.config()
-	c.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return producer.New(c, rules).Run(ctx)
 }}
 
-func (s *system) spawn(registry string) *process.Process {
+func (s *system) spawn(registry string, more ...string) *process.Process {
 	s.t.Helper()
-	p, err := process.Start(s.t.Context(), process.Spec{Role: producerRole.Name, Args: []string{strings.Join(s.brokers, ","), registry, s.prefix}, Log: testWriter{s.t}})
+	p, err := process.Start(s.t.Context(), process.Spec{Role: producerRole.Name, Args: append([]string{strings.Join(s.brokers, ","), registry, s.prefix}, more...), Log: testWriter{s.t}})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -25,6 +25,8 @@ type metrics struct {
 	restoreSeconds     prometheus.Histogram
 	restoredEvents     prometheus.Counter
 	sessions           prometheus.Counter
+	fenced             prometheus.Counter
+	hung               prometheus.Gauge
 	partitions         prometheus.Gauge
 	aggregates         prometheus.Gauge
 }
@@ -48,12 +50,14 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		restoreSeconds:     histogram("restore_seconds", "Time to rebuild the state of newly assigned partitions.", prometheus.ExponentialBuckets(0.01, 2, 14)),
 		restoredEvents:     prometheus.NewCounter(prometheus.CounterOpts(opts("restored_events_total", "Events read to rebuild state."))),
 		sessions:           prometheus.NewCounter(prometheus.CounterOpts(opts("sessions_total", "Sessions started: 1 and one for each time that all state was dropped."))),
+		fenced:             prometheus.NewCounter(prometheus.CounterOpts(opts("fenced_transactions_total", "Transactions of dead producers aborted at take-over."))),
+		hung:               prometheus.NewGauge(prometheus.GaugeOpts(opts("hung_transactions", "Transactions that hold up this member's partitions for longer than any of a producer may be open."))),
 		partitions:         prometheus.NewGauge(prometheus.GaugeOpts(opts("partitions", "Partitions that this member decides."))),
 		aggregates:         prometheus.NewGauge(prometheus.GaugeOpts(opts("aggregates", "Aggregates held in memory."))),
 	}
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
-			m.sessions, m.partitions, m.aggregates)
+			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates)
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0

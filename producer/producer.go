@@ -152,13 +152,15 @@ func (p *Producer) session(ctx context.Context) error {
 	cache := pebble.NewCache(storeCacheBytes)
 	defer cache.Unref()
 	given := &assignment{topics: topics}
-	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, p.groupOptions(topics, given))...)
+	id := p.transactionalID()
+	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, p.groupOptions(topics, id, given))...)
 	if err != nil {
 		return err
 	}
 	defer gts.CloseAllowingRebalance()
+	taker := &takeover{cfg: p.cfg, kind: kind, topics: topics, self: id, cl: plain, log: p.log, metrics: p.metrics}
 	s := &session{
-		cfg: p.cfg, gts: gts, machine: m, writer: w, log: p.log, metrics: p.metrics, state: &p.state,
+		cfg: p.cfg, gts: gts, takeover: taker, machine: m, writer: w, log: p.log, metrics: p.metrics, state: &p.state,
 		restorer: &restorer{
 			cfg: p.cfg, options: options, machine: m, writer: w, log: p.log, metrics: p.metrics,
 			limits: limits{
@@ -166,10 +168,12 @@ func (p *Producer) session(ctx context.Context) error {
 				tail: int64(p.cfg.SnapshotEvents), memory: max(1, p.cfg.MemoryAggregates/int(p.cfg.Partitions)),
 			},
 			group: p.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, m),
+			takeover: taker,
 		},
 		replies:    &replyTopics{client: plain, allowed: p.cfg.ReplyTopics, own: topics},
 		assignment: given,
 		generation: -1,
+		searched:   -1,
 		books:      map[int32]*book{},
 		astray:     map[input]bool{},
 		held:       map[input]<-chan struct{}{},
@@ -179,18 +183,25 @@ func (p *Producer) session(ctx context.Context) error {
 	watching.Go(func() {
 		pin.watch(ctx, plain, pinned, 5*time.Second, func(err error) { s.fatal.Store(&err) })
 	})
+	watching.Go(func() { taker.watchHung(ctx, 10*time.Second, given.partitions) })
 	defer watching.Wait()
 	defer stop()
 	return s.run(ctx)
 }
 
-// groupOptions are those of the member that consumes, produces and commits.
-func (p *Producer) groupOptions(topics schemas.Topics, given *assignment) []kgo.Opt {
+// transactionalID is a new one for each session: nothing that an earlier life left open can be mistaken for ours.
+func (p *Producer) transactionalID() string {
 	instance := p.cfg.InstanceID
 	if instance != "" {
 		instance += "-"
 	}
+	return p.cfg.idPrefix(p.def.KindName()) + instance + uuid.Must(uuid.NewV7()).String()
+}
+
+// groupOptions are those of the member that consumes, produces and commits.
+func (p *Producer) groupOptions(topics schemas.Topics, id string, given *assignment) []kgo.Opt {
 	return []kgo.Opt{
+		kgo.ClientID(id), // so that the group's members can be told by their transactional ids: see takeover.go
 		kgo.ConsumerGroup(p.cfg.group(p.def.KindName())),
 		kgo.ConsumeTopics(topics.Commands, topics.Internal),
 		// Range gives the same partitions of both topics to the same member, always; cooperative balancers do not.
@@ -203,8 +214,7 @@ func (p *Producer) groupOptions(topics schemas.Topics, given *assignment) []kgo.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(time.Second),
-		// A new id a start: nothing that an earlier life left open can be mistaken for ours.
-		kgo.TransactionalID(p.cfg.group(p.def.KindName()) + "-" + instance + uuid.Must(uuid.NewV7()).String()),
+		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(p.cfg.TransactionTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,17 +23,18 @@ import (
 
 // restorer rebuilds books from the log.
 type restorer struct {
-	cfg     Config
-	options []kgo.Opt
-	machine machine
-	writer  *writer
-	limits  limits
-	log     *slog.Logger
-	metrics *metrics
-	group   string
-	fs      vfs.FS
-	cache   *pebble.Cache
-	pinned  identity // but for the partition
+	cfg      Config
+	options  []kgo.Opt
+	machine  machine
+	writer   *writer
+	limits   limits
+	log      *slog.Logger
+	metrics  *metrics
+	group    string
+	fs       vfs.FS
+	cache    *pebble.Cache
+	pinned   identity // but for the partition
+	takeover *takeover
 }
 
 // restoring is one partition on its way.
@@ -233,6 +235,7 @@ func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *
 	started, progress := time.Now(), time.Now()
 	report := time.NewTicker(5 * time.Second)
 	defer report.Stop()
+	partitions := slices.Sorted(maps.Keys(parts))
 	offsets := span.offsets()
 	cl.AddConsumePartitions(offsets)
 	for span.left() > 0 {
@@ -264,9 +267,10 @@ func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *
 		if err := g.Wait(); err != nil {
 			return err
 		}
+		r.takeover.standstill(ctx, partitions, progress)
 		if time.Since(progress) > r.cfg.RestoreStall {
-			return fmt.Errorf("restore stood still for %v before %s: a transaction there is open; it ends at its owner's transaction timeout, "+
-				"or by `kafka-transactions.sh abort`", r.cfg.RestoreStall, span)
+			return fmt.Errorf("restore stood still for %v before %s: %s. A transaction ends at its timeout, or by `kafka-transactions.sh abort`",
+				r.cfg.RestoreStall, span, r.takeover.blame(ctx, partitions))
 		}
 		select {
 		case <-report.C:

@@ -27,13 +27,16 @@ type session struct {
 	machine  machine
 	writer   *writer
 	restorer *restorer
+	takeover *takeover
 	replies  *replyTopics
 	log      *slog.Logger
 	metrics  *metrics
 	state    *status
 
 	assignment *assignment
-	generation int32 // the books are true as of this generation of the group
+	generation int32     // the books are true as of this generation of the group
+	since      time.Time // it was adopted
+	searched   int32     // the generation in which transactions of the dead were last looked for
 	books      map[int32]*book
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
@@ -150,8 +153,12 @@ func (s *session) adopt(ctx context.Context) error {
 				s.drop(p)
 			}
 		}
-		s.generation = now.generation
+		s.generation, s.since = now.generation, time.Now()
 		s.releaseAll()
+	}
+	if now.partitions != nil && s.searched != now.generation {
+		s.searched = now.generation
+		s.takeover.abandoned(ctx, slices.Collect(maps.Keys(now.partitions)))
 	}
 	clear(s.astray)
 	var missing []int32
@@ -164,7 +171,11 @@ func (s *session) adopt(ctx context.Context) error {
 		slices.Sort(missing)
 		s.state.set(fmt.Errorf("restoring partitions %v of %s", missing, s.writer.kind))
 		s.log.Info("assigned", "generation", now.generation, "partitions", len(now.partitions), "to_restore", len(missing))
-		offsets := s.assignment.offsets()
+		offsets, known := s.assignment.offsets()
+		if !known { // the group keeps them back while a transaction that commits some is open
+			s.takeover.standstill(ctx, missing, s.since)
+			return nil
+		}
 		if err := s.restore(ctx, missing, offsets); err != nil {
 			return err
 		}

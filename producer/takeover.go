@@ -1,0 +1,194 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// A producer that dies inside a transaction leaves it open until its timeout, and whoever reads the partitions that it wrote stands
+// still for that long: the member that takes them over, projectors, those who wait for replies. Kafka aborts a transaction at once
+// when its transactional id is claimed anew (InitProducerID). So whoever is assigned partitions claims the ids of the dead.
+//
+// Who is dead is told by the group. Each member's client id is its transactional id, so that the coordinator's list of members is a
+// list of the transactional ids that live. The open transactions are listed first and the members afterwards, and the lister must be
+// among them. Then an id that has a transaction and is not in the list is that of a member that the group had given up, for a member
+// begins no transaction before the group has assigned it something, and a session's id is never used by another session (a static
+// member's is: see claim). Such a transaction can't commit any more, with one exception: its owner had committed the offsets in time
+// and its EndTxn is on the way. Then the coordinator takes one of the two first, and the transaction as a whole is committed or
+// aborted; a restore that has begun meanwhile waits for either. An owner that is alive after all (stopped for longer than its session,
+// and continued) is told by the broker that it is fenced, drops everything it holds, and starts again from the log.
+//
+// Left alone are: the transactions of living members, whatever partitions they touch; ids that do not begin as this group's do; those
+// that touch only partitions of other owners, who see to it themselves; and all, when a member of the group does not say its id.
+
+// takeover ends what dead members of the group left open, and names what others hold.
+type takeover struct {
+	cfg     Config
+	kind    string
+	topics  schemas.Topics
+	self    string // our own transactional id
+	cl      *kgo.Client
+	log     *slog.Logger
+	metrics *metrics
+
+	mu    sync.Mutex
+	said  map[string]bool // what was logged about strangers
+	tried time.Time
+}
+
+// idPrefix begins the transactional ids of a kind's producers, and nobody else's.
+func (c Config) idPrefix(kind string) string { return c.group(kind) + "-" }
+
+// abandoned aborts the transactions of dead members that touch the partitions. What it can't find out it says in the log: the
+// transactions end by themselves at their timeout.
+func (t *takeover) abandoned(ctx context.Context, partitions []int32) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := t.abort(ctx, partitions); err != nil && ctx.Err() == nil {
+		t.log.Warn("transactions that dead producers may have left open can't be looked for; they end at their timeout", "error", err)
+	}
+}
+
+func (t *takeover) abort(ctx context.Context, partitions []int32) error {
+	adm := kadm.NewClient(t.cl)
+	listed, err := adm.ListTransactions(ctx, nil, []string{"Ongoing"})
+	if err != nil {
+		return fmt.Errorf("list open transactions: %w", err)
+	}
+	var ids []string
+	for id := range listed {
+		if id != t.self && strings.HasPrefix(id, t.cfg.idPrefix(t.kind)) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	described, err := adm.DescribeTransactions(ctx, ids...)
+	if err != nil {
+		return fmt.Errorf("describe transactions of %v: %w", ids, err)
+	}
+	living, err := t.members(ctx) // after the transactions: whoever began one was a member by then
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, tx := range described {
+		switch {
+		case tx.Err != nil:
+			errs = append(errs, fmt.Errorf("describe transaction of %s: %w", tx.TxnID, tx.Err))
+		case tx.State == "Ongoing" && !living[tx.TxnID] && t.concerns(tx.Topics, partitions):
+			errs = append(errs, t.claim(ctx, tx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// members are the transactional ids of the group's living members.
+func (t *takeover) members(ctx context.Context) (map[string]bool, error) {
+	adm, group := kadm.NewClient(t.cl), t.cfg.group(t.kind)
+	living := map[string]bool{}
+	described, err := adm.DescribeGroups(ctx, group)
+	if err != nil {
+		return nil, fmt.Errorf("describe group %s: %w", group, err)
+	}
+	for _, m := range described[group].Members {
+		living[m.ClientID] = true
+	}
+	if len(living) == 0 { // a group of the newer protocol is described by another request
+		described, err := adm.DescribeConsumerGroups(ctx, group)
+		if err != nil {
+			return nil, fmt.Errorf("describe group %s: %w", group, err)
+		}
+		for _, m := range described[group].Members {
+			living[m.ClientID] = true
+		}
+	}
+	if !living[t.self] {
+		return nil, fmt.Errorf("group %s does not count us (%s) among its members: who is dead is not ours to say", group, t.self)
+	}
+	for id := range living {
+		if !strings.HasPrefix(id, t.cfg.idPrefix(t.kind)) {
+			return nil, fmt.Errorf("group %s has a member with client id %q, which is no transactional id of a producer: who is dead can't be told", group, id)
+		}
+	}
+	return living, nil
+}
+
+// watched are the topics whose partitions stand still while a transaction is open in them.
+func (t *takeover) watched() []string {
+	return []string{t.topics.Events, t.topics.Snapshots, t.topics.Replies, t.topics.Commands, t.topics.Internal}
+}
+
+// concerns reports whether a transaction touches one of the partitions of our topics, or none of our topics at all: nobody else would
+// look after a reply's copy in a foreign topic.
+func (t *takeover) concerns(touched kadm.TopicsSet, partitions []int32) bool {
+	foreign := true
+	for _, topic := range append(t.watched(), t.topics.DeadLetters) {
+		for p := range touched[topic] {
+			if slices.Contains(partitions, p) {
+				return true
+			}
+			foreign = false
+		}
+	}
+	return foreign
+}
+
+// claim makes the coordinator abort a transaction: whoever holds its id is fenced from now on. The producer id and epoch that were
+// seen go with the request, so that an id whose transaction has ended meanwhile stays as it is.
+func (t *takeover) claim(ctx context.Context, tx kadm.DescribedTransaction) error {
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID = &tx.TxnID
+	req.TransactionTimeoutMillis = int32(t.cfg.TransactionTimeout.Milliseconds())
+	req.ProducerID, req.ProducerEpoch = tx.ProducerID, tx.ProducerEpoch
+	resp, err := req.RequestWith(ctx, t.cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	switch {
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
+		return nil // it ended while we looked
+	case err != nil && !errors.Is(err, kerr.ConcurrentTransactions): // which says that the abort has begun
+		return fmt.Errorf("abort the transaction of %s: %w", tx.TxnID, err)
+	}
+	t.metrics.fenced.Inc()
+	t.log.Info("aborted the transaction that a dead producer had left open", "transactional_id", tx.TxnID, "producer_id", tx.ProducerID,
+		"age", age(tx.StartTimestamp).String(), "touches", tx.Topics.Sorted())
+	return nil
+}
+
+func age(millis int64) time.Duration {
+	return max(0, time.Since(time.UnixMilli(millis)).Round(100*time.Millisecond))
+}
+
+// standstill is called again and again while nothing moves since a time. After a second it looks for the dead once more, for some
+// die late: a member that is stopped counts as living until its session ends.
+func (t *takeover) standstill(ctx context.Context, partitions []int32, since time.Time) {
+	t.mu.Lock()
+	due := time.Since(since) > time.Second && time.Since(t.tried) > time.Second
+	if due {
+		t.tried = time.Now()
+	}
+	t.mu.Unlock()
+	if !due {
+		return
+	}
+	t.abandoned(ctx, partitions)
+	if time.Since(since) > t.cfg.TransactionTimeout {
+		t.hung(ctx, partitions)
+	}
+}
