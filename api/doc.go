@@ -5,6 +5,7 @@
 //	config.go     Config
 //	serve.go      the server, and what each request passes: metrics, recovery, guards
 //	guard.go      who may ask: Host, Origin, media type, size, tokens
+//	strict.go     JSON that can be read in one way only
 //	tokens.go     the file of tokens
 //	problem.go    problem+json and its codes
 //	place.go      how far in the log an answer reaches (the token is schemas.Position)

@@ -106,6 +106,16 @@ func (in Write) NewID(ctx context.Context) string {
 // ETag is the entity tag of an aggregate's version.
 func ETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
+// HasETag says whether an If-None-Match header names a version (RFC 9110, 13.1.2): alone, in a list, weak, or as *.
+func HasETag(header string, version int64) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == ETag(version) {
+			return true
+		}
+	}
+	return false
+}
+
 // apply puts the request's own into the command.
 func (in Write) apply(ctx context.Context, a *API, cmd *producer.Command) (wait time.Duration, err error) {
 	if err := schemas.ValidateID(cmd.AggregateID); err != nil {

@@ -244,6 +244,6 @@ func isDone(p *producer.Pending) bool {
 }
 
 func (w *writer) unpublished(err error) *Problem {
-	w.api.log.Warn("command not published", "kind", w.kind, "error", err)
-	return unavailable(CodeLogUnavailable, "Kafka has not confirmed the command (%v); it may still count: send it again with the same Idempotency-Key", err)
+	return unavailable(CodeLogUnavailable, "Kafka has not confirmed the command; it may still count: send it again with the same Idempotency-Key").
+		Because(fmt.Errorf("publish a command of %s: %w", w.kind, err))
 }

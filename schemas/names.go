@@ -28,7 +28,7 @@ const (
 	HeaderReplyPartition  = "reply-partition"
 	HeaderReplyKey        = "reply-key"
 	HeaderOrigin          = "origin"       // "topic/partition/offset" where a forwarded or dead record was first published
-	HeaderCommandHash     = "command-hash" // first event of a command, and its reply: 16 hex digits over the command's bytes
+	HeaderCommandHash     = "command-hash" // first event of a command, and its reply: 16 hex digits over the command's bytes and who asked for it
 
 	HeaderDeadReason   = "dead-reason" // dead letters: a stable code
 	HeaderDeadError    = "dead-error"  // dead letters: the error in words
