@@ -8,14 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -31,11 +27,11 @@ var (
 		{Key: "log.level", Default: "info", Help: "least level to log: debug, info, warn or error"},
 		{Key: "log.format", Default: "text", Help: "text or json"},
 	}
-	kafkaSettings = []cli.Setting{
+	kafkaSettings = append([]cli.Setting{
 		{Key: "kafka.brokers", Default: []string{"127.0.0.1:9092"}, Help: "host:port of one broker or more", Check: checkBrokers},
 		{Key: "registry.url", Default: "http://127.0.0.1:8081", Help: "schema registry", Check: checkRegistry},
 		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups", Check: checkPrefix},
-	}
+	}, linkSettings...)
 	topicSettings = []cli.Setting{
 		{Key: "kafka.partitions", Default: 12, Help: "partitions of topics that are created", Check: between(1, 100_000)},
 		{Key: "kafka.replication", Default: 3, Help: "replicas of topics that are created; at most as many as brokers", Check: between(1, 1000)},
@@ -63,6 +59,7 @@ type App struct {
 	Out, Err io.Writer // for programs, and for people
 
 	values *cli.Values
+	links  links
 	log    *slog.Logger
 }
 
@@ -142,27 +139,6 @@ func (a *App) Exit(code int, err error) error { return cli.Exit(code, err) }
 // Usage marks an error as one of the caller: exit code 2.
 func (a *App) Usage(err error) error { return cli.Usage(err) }
 
-func (a *App) kafkaOptions() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(a.values.Strings("kafka.brokers")...), kgo.ClientID("ledgerline")}
-}
-
-// kafkaAdmin is a client to ask brokers with; its Close ends its connections.
-func (a *App) kafkaAdmin() (*kadm.Client, error) {
-	cl, err := kgo.NewClient(a.kafkaOptions()...)
-	if err != nil {
-		return nil, err
-	}
-	return kadm.NewClient(cl), nil
-}
-
-func (a *App) registry() (*schemas.Registry, error) {
-	cl, err := sr.NewClient(sr.URLs(strings.Split(a.values.String("registry.url"), ",")...))
-	if err != nil {
-		return nil, cli.Usage(fmt.Errorf("--registry-url is %q: %w", a.values.String("registry.url"), err))
-	}
-	return schemas.NewRegistry(cl), nil
-}
-
 // Client runs a client of one aggregate kind for as long as use runs.
 func (a *App) Client(ctx context.Context, kind string, use func(context.Context, *producer.Client) error) error {
 	def, err := a.Domain.aggregate(kind)
@@ -174,7 +150,7 @@ func (a *App) Client(ctx context.Context, kind string, use func(context.Context,
 		return err
 	}
 	client := producer.NewClient(producer.ClientConfig{
-		Brokers: a.values.Strings("kafka.brokers"), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log,
+		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log,
 	}, def)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

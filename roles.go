@@ -157,7 +157,7 @@ func (a *App) serve(ctx context.Context, build func(s *admin, run func(name stri
 	defer stop()
 	var work, listening errgroup.Group
 	err = build(s, func(name string, ready func() error, run func(context.Context) error) {
-		s.parts[name] = ready
+		s.parts[name] = func() error { return a.hinted(ready()) }
 		work.Go(func() error { return run(ctx) })
 	})
 	if err != nil {
