@@ -40,6 +40,8 @@ var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Con
 			switch what {
 			case "long-transactions":
 				c.TransactionTimeout, c.RestoreStall = longTransactions, longTransactions+time.Minute
+			case "state":
+				c.StateDir, c.SnapshotEvents, c.MemoryAggregates = value, boundedTail, 16
 			case "instance":
 				c.InstanceID = value
 			}

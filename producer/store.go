@@ -118,10 +118,17 @@ func newStore(fs vfs.FS, dir string, lock *pebble.Lock, want identity, cache *pe
 		FS: fs, Lock: lock, Cache: cache, DisableWAL: true, MemTableSize: memTableBytes, FormatMajorVersion: pebble.FormatNewest,
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 1 }, // one of many in this process
 		MaxOpenFiles:               100,
-		Logger:                     pebbleLog{log},
+		Logger:                     pebbleLog{log, func() { distrust(fs, dir, lock, log) }},
+		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+			log.Warn("local state is damaged", "file", info.Path, "details", info.Details)
+			distrust(fs, dir, lock, log)
+		}},
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most commands for what is not here are for what is nowhere
+	}
+	if _, err := fs.Stat(fs.PathJoin(dir, distrusted)); err == nil {
+		return nil, errors.New("it was found to be damaged")
 	}
 	db, err := pebble.Open(dir, options)
 	if err != nil {
@@ -132,6 +139,23 @@ func newStore(fs vfs.FS, dir string, lock *pebble.Lock, want identity, cache *pe
 		return nil, errors.Join(err, s.staged.Close(), db.Close())
 	}
 	return s, nil
+}
+
+// distrusted is a file that says that what is beside it is damaged. Who finds it does not open the rest: the damage may be such that
+// the process ends of it, each time.
+const distrusted = "DAMAGED"
+
+func distrust(fs vfs.FS, dir string, lock *pebble.Lock, log *slog.Logger) {
+	if lock == nil {
+		return
+	}
+	f, err := fs.Create(fs.PathJoin(dir, distrusted), vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		log.Error("local state is damaged and can't be marked so: remove the folder by hand", "dir", dir, "error", err)
+	}
 }
 
 // recognise compares the store with what it should be a copy of, or makes it one.
@@ -267,7 +291,10 @@ func (s *store) bytes() uint64 {
 }
 
 // pebbleLog passes on what goes wrong.
-type pebbleLog struct{ log *slog.Logger }
+type pebbleLog struct {
+	log  *slog.Logger
+	last func() // before the process ends
+}
 
 // Infof implements pebble.Logger; it says nothing.
 func (pebbleLog) Infof(string, ...any) {}
@@ -279,6 +306,7 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 
 // Fatalf implements pebble.Logger: it must not return.
 func (l pebbleLog) Fatalf(format string, args ...any) {
+	l.last()
 	panic("local state: " + fmt.Sprintf(format, args...))
 }
 
