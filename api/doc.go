@@ -12,6 +12,7 @@
 //	write.go      Submit: a command, its reply, or 202 and where to look
 //	writer.go     the client of one kind, kept alive; who waits, and whether anybody answers
 //	replies.go    the replies of late
+//	lookup.go     what became of a command that another instance took, by the log
 //	read.go       Projection: rows with the position that they are of, waiting for a position
 //	stands.go     where each projection stands: one look for all who wait
 //	follow.go     the events as this instance sees them come

@@ -20,7 +20,8 @@ type writer struct {
 	kind     string
 	follower *follower
 	replies  *replies
-	location string // path of a command, with {id} and {command_id}; empty: the domain has given none
+	location string        // path of a command, with {id} and {command_id}; empty: the domain has given none
+	looking  chan struct{} // held by who looks in the log
 
 	mu      sync.Mutex
 	client  *producer.Client // nil before the first
@@ -38,7 +39,7 @@ type lane struct {
 
 func newWriter(a *API, def producer.Definition, f *follower) *writer {
 	return &writer{
-		api: a, def: def, kind: def.KindName(), follower: f, replies: newReplies(repliesKept),
+		api: a, def: def, kind: def.KindName(), follower: f, replies: newReplies(repliesKept), looking: make(chan struct{}, 1),
 		waiting: map[commandKey]int{}, lanes: map[int32]*lane{},
 	}
 }
