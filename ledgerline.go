@@ -85,7 +85,7 @@ func Run(ctx context.Context, d Domain, args []string, out, err io.Writer) int {
 	code, failure := cli.Code(root.ExecuteContext(ctx))
 	if failure != nil {
 		fmt.Fprintf(err, "%s: %v\n", root.Name(), failure)
-		if hint := app.links.said.Hint(failure); hint != "" {
+		if hint := app.hint(ctx, failure); hint != "" {
 			fmt.Fprintln(err, hint)
 		}
 		if errors.Is(failure, syscall.ECONNREFUSED) {
