@@ -239,7 +239,7 @@ func (k *kafka) answers(ctx context.Context) error {
 	defer cancel()
 	opts := []kgo.Opt{kgo.SeedBrokers(k.addr()), kgo.RequestRetries(0)}
 	if k.secured != nil {
-		login, err := k.secured.login()
+		login, err := k.secured.login(AdminUser)
 		if err != nil {
 			return err
 		}

@@ -55,7 +55,13 @@ const AdminUser = "admin"
 // Admin is a client that may do everything, and closes with the test.
 func (k *SecuredKafkaServer) Admin(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	login, err := k.secured.login()
+	return k.As(t, AdminUser, opts...)
+}
+
+// As is a client that logs in as a user, and closes with the test.
+func (k *SecuredKafkaServer) As(t testing.TB, user string, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	login, err := k.secured.login(user)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +167,8 @@ func (s *secured) format() []string {
 	return []string{"--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", AdminUser, AdminUser)}
 }
 
-// login is that of AdminUser.
-func (s *secured) login() ([]kgo.Opt, error) {
+// login is that of a user whose password is the same.
+func (s *secured) login(user string) ([]kgo.Opt, error) {
 	pem, err := os.ReadFile(s.authority.CA())
 	if err != nil {
 		return nil, err
@@ -173,6 +179,6 @@ func (s *secured) login() ([]kgo.Opt, error) {
 	}
 	return []kgo.Opt{
 		kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted}),
-		kgo.SASL(scram.Sha512(func(context.Context) (scram.Auth, error) { return scram.Auth{User: AdminUser, Pass: AdminUser}, nil })),
+		kgo.SASL(scram.Sha512(func(context.Context) (scram.Auth, error) { return scram.Auth{User: user, Pass: user}, nil })),
 	}, nil
 }

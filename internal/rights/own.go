@@ -56,6 +56,9 @@ func Missing(ctx context.Context, options []kgo.Opt, wanted []Right) ([]Right, e
 	return missing, nil
 }
 
+// describing are the operations that include Describe, which is what a refusal says is missing. It says nothing of others.
+const describing = int32(1<<kmsg.ACLOperationRead | 1<<kmsg.ACLOperationWrite | 1<<kmsg.ACLOperationDescribe)
+
 // topics asks what may be done with topics: a bit for each operation.
 func topics(ctx context.Context, cl *kgo.Client, names []string) (map[string]int32, error) {
 	req := kmsg.NewPtrMetadataRequest()
@@ -76,7 +79,7 @@ func topics(ctx context.Context, cl *kgo.Client, names []string) (map[string]int
 		case err == nil:
 			allowed[*t.Topic] = t.AuthorizedOperations
 		case errors.Is(err, kerr.TopicAuthorizationFailed):
-			allowed[*t.Topic] = 0
+			allowed[*t.Topic] = ^describing
 		}
 	}
 	return allowed, nil

@@ -135,7 +135,7 @@ func (p Platform) Of(role Role) []Right {
 			}
 		}
 	case Auditor:
-		all.topic(schemas.PinsTopic(p.Prefix), kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs)
+		all.topic(schemas.PinsTopic(p.Prefix), kmsg.ACLOperationRead, kmsg.ACLOperationDescribeConfigs)
 	case Projector, API, Monitor, Client, Operator:
 	}
 	return all
