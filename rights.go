@@ -49,6 +49,11 @@ func rolesOf(command string) []rights.Role {
 		return []rights.Role{rights.Producer, rights.Projector, rights.API, rights.Monitor}
 	case "events", "trace", "verify", "topics":
 		return []rights.Role{rights.Auditor}
+	case "dlq":
+		if command == "dlq retry" || command == "dlq drop" {
+			return []rights.Role{rights.Operator}
+		}
+		return []rights.Role{rights.Auditor}
 	case "benchmark":
 		return []rights.Role{rights.Client, rights.Auditor, rights.Monitor}
 	}

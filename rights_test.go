@@ -210,6 +210,23 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 		}
 		return nil
 	})
+	// A command that nobody can read, however often it is tried.
+	if err := f.admin.ProduceSync(t.Context(), &kgo.Record{Topic: f.topics.Commands, Key: []byte("ann"), Value: []byte{9}}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	f.await(func() error {
+		if out := f.must(f.user(rights.Auditor), "dlq", "list"); strings.Count(out, " undecodable ") != 1 {
+			return fmt.Errorf("the auditor sees the dead letters\n%s", out)
+		}
+		return nil
+	})
+	f.must(f.user(rights.Operator), "dlq", "retry", "--all")
+	f.await(func() error {
+		if out := f.must(f.user(rights.Auditor), "dlq", "list"); strings.Count(out, " undecodable ") != 1 || !strings.Contains(out, "  2  ") {
+			return fmt.Errorf("after a retry the auditor sees\n%s", out)
+		}
+		return nil
+	})
 	for _, role := range rights.Roles() {
 		if out := f.must(f.user(role), "topics", "acl", "--login", "--roles", string(role)); !strings.HasPrefix(out, "nothing is missing") {
 			t.Errorf("%s: %s", role, out)
@@ -247,6 +264,7 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 		names   func(rights.Right) bool
 		command []string
 	}{
+		{rights.Operator, all, []string{"dlq", "retry", "--all"}},
 		{rights.Client, all, []string{"publish", "account", "FreezeAccount", "--id", "ann"}},
 		{rights.Auditor, func(r rights.Right) bool {
 			return rights.OperationName(r.Operation) == "Read" && r.Name != schemas.PinsTopic(f.prefix)
