@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,9 +59,10 @@ type App struct {
 	Domain   Domain
 	Out, Err io.Writer // for programs, and for people
 
-	values *cli.Values
-	links  links
-	log    *slog.Logger
+	running string // the command, without the program's name
+	values  *cli.Values
+	links   links
+	log     *slog.Logger
 }
 
 // withSettings gives a command its flags and has its settings loaded and checked before it runs.
@@ -102,6 +104,7 @@ func (a *App) load(cmd *cobra.Command) error {
 		return err
 	}
 	a.values = values
+	_, a.running, _ = strings.Cut(cmd.CommandPath(), " ")
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(values.String("log.level"))); err != nil {
 		return cli.Usage(fmt.Errorf("--log-level is %q: give debug, info, warn or error", values.String("log.level")))

@@ -85,7 +85,7 @@ func Run(ctx context.Context, d Domain, args []string, out, err io.Writer) int {
 	code, failure := cli.Code(root.ExecuteContext(ctx))
 	if failure != nil {
 		fmt.Fprintf(err, "%s: %v\n", root.Name(), failure)
-		if hint := app.links.said.Hint(failure); hint != "" {
+		if hint := app.hint(ctx, failure); hint != "" {
 			fmt.Fprintln(err, hint)
 		}
 		if errors.Is(failure, syscall.ECONNREFUSED) {
@@ -143,6 +143,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 		a.topicsCommand(),
 		a.queryCommand(),
 		a.traceCommand(),
+		a.dlqCommand(),
 		a.verifyCommand(),
 		a.benchmarkCommand(),
 		a.newCommand(),

@@ -164,6 +164,9 @@ func (a *App) serve(ctx context.Context, build func(s *admin, run func(name stri
 		_ = s.listener.Close()
 		return err
 	}
+	watch := a.rightsOf(a.running)
+	s.parts["rights"] = watch.ready
+	listening.Go(func() error { watch.run(ctx); return nil })
 	listening.Go(func() error { return s.serve(ctx) })
 	a.log.Info("started", "admin", "http://"+s.listener.Addr().String())
 	err = work.Wait()

@@ -117,7 +117,9 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 	var panicked *panicError
 	switch {
 	case errors.As(err, &panicked):
-		return b.refuse(ctx, c, refuse(CodePanic, "%v", err))
+		why := refuse(CodePanic, "panic: %v", panicked.value)
+		why.stack = string(panicked.stack)
+		return b.refuse(ctx, c, why)
 	case err != nil:
 		return b.refuse(ctx, c, refuse(CodeUndecodable, "%v", err))
 	}

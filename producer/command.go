@@ -44,7 +44,8 @@ type replyTo struct {
 type refusal struct {
 	code    string
 	message string
-	dead    bool // the record goes to the dead letters
+	stack   string // where the rules panicked; for the dead letter alone
+	dead    bool   // the record goes to the dead letters
 
 	elsewhere bool // it is the aggregate's owner that refuses it: a reply stands in the partition of its aggregate
 }

@@ -17,7 +17,9 @@ func (k Kafka) Hint(err error) string {
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, kerr.SaslAuthenticationFailed) && k.Mechanism == OAuthBearer:
+	case errors.Is(err, errNoTLS) && !strings.Contains(err.Error(), errNoTLS.Error()): // the client tells what it takes the end of a connection for
+		return errNoTLS.Error()
+	case k.Mechanism == OAuthBearer && (errors.Is(err, kerr.SaslAuthenticationFailed) || strings.Contains(err.Error(), "oauth response")):
 		return "Kafka refuses the login: the token in --kafka-sasl-token-file may have ended, or be of an issuer that the brokers don't trust"
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		return "Kafka refuses the login: correct --kafka-sasl-user and its password, and look whether the user has one for " + k.Mechanism + ": each mechanism has its own"

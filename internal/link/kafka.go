@@ -126,6 +126,9 @@ type dialer struct {
 	cfg *tls.Config
 }
 
+// errNoTLS says what a broker that speaks no TLS leaves unsaid.
+var errNoTLS = errors.New("nothing there answers in TLS: leave --kafka-tls out, or give the address of a TLS listener")
+
 // dialTimeout is for connecting, and again for the handshake: the client's own default.
 const dialTimeout = 10 * time.Second
 
@@ -144,7 +147,7 @@ func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, er
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("TLS with %s: %w: it does not answer the first word of TLS: leave %s out, or give the address of a TLS listener", address, err, d.tls.Flag)
+			return nil, fmt.Errorf("TLS with %s: %w: %w", address, err, errNoTLS)
 		}
 		return nil, fmt.Errorf("TLS with %s: %w", address, d.tls.explain(err))
 	}
