@@ -1,6 +1,7 @@
 package ledgerline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,9 @@ var (
 	producerSettings = []cli.Setting{
 		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised", Check: atLeast(time.Millisecond, "")},
 		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others", Check: atLeast(time.Second, "; brokers refuse less than 6s unless they are set up for it")},
+		{Key: "producer.state-dir", Default: "", Help: "folder of local state, which makes a restart fast; none: in memory"},
+		{Key: "producer.memory-aggregates", Default: 200_000, Help: "aggregates of a kind held in memory; others are read from local state when needed", Check: between(1, 1_000_000_000)},
+		{Key: "producer.snapshot-events", Default: 50_000, Help: "events of a partition that need be in no snapshot yet: what a restore reads at least", Check: between(1, 1_000_000_000)},
 		{Key: "producer.reply-topics", Default: []string{}, Help: "topics that commands may ask replies to be copied to; patterns with *"},
 	}
 	storeSettings = []cli.Setting{
@@ -63,6 +67,8 @@ type App struct {
 	values  *cli.Values
 	links   links
 	log     *slog.Logger
+
+	stateDir string // of producers, unless the settings name one
 }
 
 // withSettings gives a command its flags and has its settings loaded and checked before it runs.
@@ -188,7 +194,9 @@ func (a *App) producerConfig() (producer.Config, error) {
 	return producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
-		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"), ReplyTopics: a.values.Strings("producer.reply-topics"),
+		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"),
+		StateDir: cmp.Or(a.values.String("producer.state-dir"), a.stateDir), MemoryAggregates: a.values.Int("producer.memory-aggregates"), SnapshotEvents: a.values.Int("producer.snapshot-events"),
+		ReplyTopics: a.values.Strings("producer.reply-topics"),
 		Logger: a.log,
 	}, nil
 }

@@ -41,6 +41,7 @@ type session struct {
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
 	fenced     int                       // transactions aborted one after another
+	observed   time.Time                 // when the gauges were brought up to date
 	unsure     bool                      // what is in memory may not be what is committed
 	fatal      atomic.Pointer[error]     // set by the watch of the pins
 }
@@ -64,7 +65,7 @@ func (s *session) run(ctx context.Context) error {
 	for {
 		fetches := s.poll(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // being told to stop is no failure
+			return nil
 		}
 		if err := s.fatal.Load(); err != nil {
 			return *err
@@ -189,16 +190,28 @@ func (s *session) adopt(ctx context.Context) error {
 			}
 		}
 	}
-	s.metrics.partitions.Set(float64(len(s.books)))
-	aggregates := 0
-	for _, b := range s.books {
-		aggregates += b.shelf.len()
-	}
-	s.metrics.aggregates.Set(float64(aggregates))
+	s.observe()
 	if now.partitions != nil && len(s.held) == 0 {
 		s.state.set(nil)
 	}
 	return nil
+}
+
+// observe brings the gauges up to date; asking the stores for their size is not for every turn of the loop.
+func (s *session) observe() {
+	const every = 5 * time.Second
+	s.metrics.partitions.Set(float64(len(s.books)))
+	if time.Since(s.observed) < every {
+		return
+	}
+	s.observed = time.Now()
+	aggregates, size := 0, uint64(0)
+	for _, b := range s.books {
+		aggregates += b.shelf.len()
+		size += b.store.bytes()
+	}
+	s.metrics.aggregates.Set(float64(aggregates))
+	s.metrics.stateBytes.Set(float64(size))
 }
 
 func (s *session) restore(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) error {
@@ -438,11 +451,12 @@ func errOr(err error, text string) error {
 
 // transaction is one transaction in the making.
 type transaction struct {
-	session  *session
-	ledger   *ledger
-	touched  map[int32]*book
-	outcomes map[string]int
-	dead     int
+	session   *session
+	ledger    *ledger
+	touched   map[int32]*book
+	outcomes  map[string]int
+	dead      int
+	snapshots int
 
 	mu     sync.Mutex
 	failed error // the first record that could not be produced
@@ -473,6 +487,11 @@ func (tx *transaction) process(ctx context.Context, batch []command) error {
 		records, err := b.bookmarks(max(minSnapshots, 2*len(batch)))
 		if err != nil {
 			return err
+		}
+		for _, rec := range records {
+			if rec.Key[0] != '/' {
+				tx.snapshots++
+			}
 		}
 		tx.produce(ctx, records)
 	}
@@ -513,6 +532,7 @@ func (tx *transaction) commit() error {
 		tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
 	}
 	tx.session.metrics.deadLetters.Add(float64(tx.dead))
+	tx.session.metrics.snapshots.Add(float64(tx.snapshots))
 	return nil
 }
 

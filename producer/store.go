@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // store is a member's copy of one partition of the snapshots topic, record by record, with states that may be newer than the
@@ -25,6 +27,7 @@ type store struct {
 	log     *slog.Logger
 	staged  *pebble.Batch // not applied yet: what it holds is found in the shelf's memory
 	has     progress
+	loads   prometheus.Counter
 	fresh   bool // it was made by opening it
 	hasMark bool // a numbered sender's mark is among the records
 
@@ -172,7 +175,7 @@ func (s *store) recognise(want identity) error {
 	case !ok:
 		s.fresh, s.has.at = true, time.Now().Unix()
 		return s.db.Set(identityKey, text, pebble.NoSync)
-	case string(has) != string(text):
+	case !bytes.Equal(has, text):
 		return fmt.Errorf("%w: it is of %s, wanted %s", errForeignStore, has, text)
 	}
 	b, ok, err := s.get(progressKey)
