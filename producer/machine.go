@@ -32,7 +32,7 @@ type verdict struct {
 	rejected bool
 	code     string
 	message  string
-	events   []encodedEvent
+	events   []encodedEvent // until the next verdict
 }
 
 type encodedEvent struct {
