@@ -44,6 +44,9 @@ var (
 	producerSettings = []cli.Setting{
 		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised", Check: atLeast(time.Millisecond, "")},
 		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others", Check: atLeast(time.Second, "; brokers refuse less than 6s unless they are set up for it")},
+		{Key: "producer.instance", Default: "", Help: "name of this producer in its group, another for each: after a crash it has its partitions back without a rebalance"},
+		{Key: "producer.sessions", Default: 1, Help: "members of the group in this process, each with a share of the partitions", Check: between(1, 64)},
+		{Key: "producer.group", Default: producer.GroupClassic, Help: "protocol of the consumer group: classic, or consumer (KIP-848)", Check: checkGroup},
 		{Key: "producer.reply-topics", Default: []string{}, Help: "topics that commands may ask replies to be copied to; patterns with *"},
 	}
 	storeSettings = []cli.Setting{
@@ -210,6 +213,7 @@ func (a *App) producerConfig() (producer.Config, error) {
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
 		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"), ReplyTopics: a.values.Strings("producer.reply-topics"),
+		InstanceID: a.values.String("producer.instance"), Sessions: a.values.Int("producer.sessions"), Group: a.values.String("producer.group"),
 		Logger: a.log,
 	}, nil
 }
