@@ -18,6 +18,10 @@ type Aggregate[S any, C, E schemas.Record] struct {
 
 	// Decide answers a command with events or with a refusal. The zero State is that of an aggregate without events.
 	Decide func(S, C, Meta) Decision[E]
+
+	// Revision of Evolve: raise it when the same events lead to another state than before. States that were kept under another
+	// revision are then evolved anew from events.
+	Revision int
 }
 
 // Meta is what a command carries beside its own fields.

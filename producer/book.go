@@ -1,7 +1,9 @@
 package producer
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"maps"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,11 +18,16 @@ type book struct {
 	partition  int32
 	writer     *writer
 	limits     limits
+	log        *slog.Logger
+	store      *store
 	shelf      shelf
+	agenda     agenda
 	window     *window
 	next       map[string]int64 // input topic → offset of the next record to process
 	nextBefore map[string]int64 // as it was before the open transaction
 	marks      map[markKey]sourceSeen
+
+	snapshotsEnd int64 // offset behind the last record of the snapshots topic that the store has, or is to have
 }
 
 // limits bound what one command may cause.
@@ -28,6 +35,9 @@ type limits struct {
 	eventBytes int // of one encoded event
 	events     int // of one command
 	sources    int // numbered senders of one aggregate
+
+	tail   int64 // events that no snapshot holds, in one partition
+	memory int   // aggregates in memory, in one partition
 }
 
 type markKey struct{ id, source string }
@@ -39,10 +49,11 @@ type result struct {
 	dead    bool
 }
 
-func newBook(partition int32, w *writer, l limits, s shelf, win *window) *book {
+func newBook(partition int32, w *writer, l limits, m machine, s *store, win *window, log *slog.Logger) *book {
 	return &book{
-		partition: partition, writer: w, limits: l, shelf: s, window: win,
-		next: map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
+		partition: partition, writer: w, limits: l, log: log.With("partition", partition), store: s, shelf: m.newShelf(w, s, l.memory), window: win,
+		agenda: agenda{unkept: map[string]int64{}},
+		next:   map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
 	}
 }
 
@@ -52,42 +63,42 @@ func (b *book) seen(rec *kgo.Record) bool { return rec.Offset < b.next[rec.Topic
 
 // process decides one command. Its effects on the book hold until rollback; an error means that the transaction can't go
 // on, never that the command is bad.
-func (b *book) process(c *command) (result, error) {
+func (b *book) process(ctx context.Context, c *command) (result, error) {
 	b.advance(c.rec)
 	if c.refused != nil && !c.refused.elsewhere {
-		return b.refuse(c, c.refused)
+		return b.refuse(ctx, c, c.refused)
 	}
 	if schemas.Partition(c.id, b.writer.partitions) != b.partition {
 		if from, ok := schemas.Header(c.rec, schemas.HeaderOrigin); ok {
-			return b.refuse(c, refuse(CodeMisrouted, "forwarded from %s to partition %d, which is not %s's", from, b.partition, c.id))
+			return b.refuse(ctx, c, refuse(CodeMisrouted, "forwarded from %s to partition %d, which is not %s's", from, b.partition, c.id))
 		}
 		return result{records: []*kgo.Record{b.writer.forward(c)}, outcome: outcomeForwarded}, nil
 	}
 	if c.refused != nil {
-		return b.refuse(c, c.refused)
+		return b.refuse(ctx, c, c.refused)
+	}
+	h, err := b.shelf.head(ctx, c.id)
+	if err != nil {
+		return result{}, err
 	}
 	if a := b.window.find(c.id, c.meta.CommandID, c.at); a != nil {
 		if a.hash != c.hash {
-			return b.refuse(c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for a command with another content"})
+			return b.refuse(ctx, c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for a command with another content"})
 		}
-		b.noteRepetition(c, a)
+		b.noteRepetition(c, h, a)
 		return b.answer(c, ledgerline.Reply{
 			Outcome: a.outcome, Duplicate: true, Code: a.code, Message: a.message,
 			FirstSequence: a.first, LastSequence: a.last, Version: a.version,
 		}, false)
 	}
-	var version int64
-	var sources []sourceSeen
-	if h := b.shelf.head(c.id); h != nil {
-		version, sources = h.version, h.sources
-	}
+	version, sources := h.version, h.sources
 	if c.source != "" {
 		last, ok := lastOf(sources, c.source)
 		if outcome, seen := last.processed(c.sequence); seen {
 			return b.answerSeen(c, outcome, last, version)
 		}
 		if !ok && len(sources) >= b.limits.sources {
-			return b.refuse(c, refuse(CodeTooManySources, "aggregate %s already has %d numbered senders: send without source, or raise the limit", c.id, len(sources)))
+			return b.refuse(ctx, c, refuse(CodeTooManySources, "aggregate %s already has %d numbered senders: send without source, or raise the limit", c.id, len(sources)))
 		}
 	}
 	if c.expected >= 0 && c.expected != version {
@@ -96,32 +107,34 @@ func (b *book) process(c *command) (result, error) {
 			Message: "the aggregate is at another version than expected: read it again and decide anew",
 		}, false)
 	}
-	return b.decide(c, version)
+	return b.decide(ctx, c, h)
 }
 
-func (b *book) decide(c *command, version int64) (result, error) {
+func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) {
+	version := h.version
+
 	v, err := b.shelf.decide(c.id, c.record, c.meta)
 	var panicked *panicError
 	switch {
 	case errors.As(err, &panicked):
-		return b.refuse(c, refuse(CodePanic, "%v", err))
+		return b.refuse(ctx, c, refuse(CodePanic, "%v", err))
 	case err != nil:
-		return b.refuse(c, refuse(CodeUndecodable, "%v", err))
+		return b.refuse(ctx, c, refuse(CodeUndecodable, "%v", err))
 	}
 	if v.rejected {
-		b.note(c, Rejected, v.code)
+		b.note(c, h, Rejected, v.code)
 		return b.answer(c, ledgerline.Reply{Outcome: Rejected, Code: v.code, Message: v.message, Version: version}, true)
 	}
 	if len(v.events) > b.limits.events {
-		return b.refuse(c, refuse(CodeTooManyEvents, "%d events from one command: at most %d", len(v.events), b.limits.events))
+		return b.refuse(ctx, c, refuse(CodeTooManyEvents, "%d events from one command: at most %d", len(v.events), b.limits.events))
 	}
 	for _, e := range v.events {
 		if len(e.data) > b.limits.eventBytes {
-			return b.refuse(c, refuse(CodeEventTooLarge, "event %s has %d bytes: at most %d", e.name, len(e.data), b.limits.eventBytes))
+			return b.refuse(ctx, c, refuse(CodeEventTooLarge, "event %s has %d bytes: at most %d", e.name, len(e.data), b.limits.eventBytes))
 		}
 	}
 	b.shelf.keep()
-	b.note(c, Accepted, "")
+	b.note(c, h, Accepted, "")
 	r := ledgerline.Reply{Outcome: Accepted, Version: version + int64(len(v.events))}
 	if len(v.events) > 0 {
 		r.FirstSequence, r.LastSequence = version+1, r.Version
@@ -131,7 +144,13 @@ func (b *book) decide(c *command, version int64) (result, error) {
 		return result{}, err
 	}
 	for i, e := range v.events {
-		res.records = append(res.records, b.writer.event(c, version+1+int64(i), i == 0, e))
+		rec := b.writer.event(c, version+1+int64(i), i == 0, e)
+		res.records = append(res.records, rec)
+		if !h.queued {
+			h.queued = true
+			b.agenda.changed = append(b.agenda.changed, changed{c.id, rec})
+		}
+		b.agenda.last = rec
 	}
 	return res, nil
 }
@@ -170,9 +189,13 @@ func (b *book) answerSeen(c *command, outcome string, last sourceSeen, version i
 const maxMessage = 2 << 10
 
 // refuse answers with an error, and keeps the record as a dead letter where somebody must look at it.
-func (b *book) refuse(c *command, why *refusal) (result, error) {
+func (b *book) refuse(ctx context.Context, c *command, why *refusal) (result, error) {
 	var version int64
-	if h := b.shelf.head(c.id); h != nil {
+	if schemas.ValidateID(c.id) == nil { // else it could be the key of something else
+		h, err := b.shelf.head(ctx, c.id)
+		if err != nil {
+			return result{}, err
+		}
 		version = h.version
 	}
 	res, err := b.answer(c, ledgerline.Reply{Outcome: Error, Code: why.code, Message: why.message, Version: version}, false)
@@ -186,12 +209,11 @@ func (b *book) refuse(c *command, why *refusal) (result, error) {
 }
 
 // note keeps that a numbered sender's command was processed.
-func (b *book) note(c *command, outcome, code string) {
+func (b *book) note(c *command, h *head, outcome, code string) {
 	if c.source == "" {
 		return
 	}
 	b.shelf.touch(c.id)
-	h := b.shelf.head(c.id)
 	last, _ := lastOf(h.sources, c.source)
 	last = last.process(c.sequence, outcome, code)
 	h.sources = with(h.sources, last)
@@ -200,17 +222,13 @@ func (b *book) note(c *command, outcome, code string) {
 
 // noteRepetition keeps the number of a command that came again, known by its id, under a number that its sender had not used:
 // beyond the window the number must do.
-func (b *book) noteRepetition(c *command, a *answer) {
+func (b *book) noteRepetition(c *command, h *head, a *answer) {
 	if c.source == "" {
 		return
 	}
-	var sources []sourceSeen
-	if h := b.shelf.head(c.id); h != nil {
-		sources = h.sources
-	}
-	last, known := lastOf(sources, c.source)
-	if _, seen := last.processed(c.sequence); !seen && (known || len(sources) < b.limits.sources) {
-		b.note(c, a.outcome, a.code)
+	last, known := lastOf(h.sources, c.source)
+	if _, seen := last.processed(c.sequence); !seen && (known || len(h.sources) < b.limits.sources) {
+		b.note(c, h, a.outcome, a.code)
 	}
 }
 
@@ -221,9 +239,9 @@ func (b *book) advance(rec *kgo.Record) {
 	b.next[rec.Topic] = rec.Offset + 1
 }
 
-// bookmarks are the records that the open transaction adds to the snapshots topic: how far the input is processed, and the
-// last numbers of the senders that it met.
-func (b *book) bookmarks() ([]*kgo.Record, error) {
+// bookmarks are the records that the open transaction adds to the snapshots topic: how far the input is processed, the last
+// numbers of the senders that it met, and snapshots of aggregates whose turn it is. room is how many of these it may be.
+func (b *book) bookmarks(room int) ([]*kgo.Record, error) {
 	out := make([]*kgo.Record, 0, len(b.nextBefore)+len(b.marks))
 	for topic := range b.nextBefore {
 		rec, err := b.writer.position(b.partition, topic, b.next[topic])
@@ -239,20 +257,34 @@ func (b *book) bookmarks() ([]*kgo.Record, error) {
 		}
 		out = append(out, rec)
 	}
+	snapshots, err := b.snapshots(room)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, snapshots...)
+	b.agenda.kept = append(b.agenda.kept, out...)
 	return out, nil
 }
 
-func (b *book) commit() {
-	b.shelf.commit()
+// commit makes what the transaction did the truth. An error is one of the local state.
+func (b *book) commit() error {
 	b.window.commit()
 	clear(b.nextBefore)
 	clear(b.marks)
+	if err := b.agenda.commit(b); err != nil {
+		return err
+	}
+	return b.shelf.commit()
 }
 
 func (b *book) rollback() {
 	b.shelf.rollback()
 	b.window.rollback()
+	b.agenda.rollback()
 	maps.Copy(b.next, b.nextBefore)
 	clear(b.nextBefore)
 	clear(b.marks)
 }
+
+// close keeps the local state for the next one who opens it.
+func (b *book) close() error { return errors.Join(b.save(-1), b.store.close()) }

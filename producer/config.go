@@ -64,6 +64,16 @@ type Config struct {
 	// MaxSources is how many numbered senders an aggregate may have. Default 64.
 	MaxSources int
 
+	// StateDir is a folder for local state, which saves a restart from reading all snapshots: a copy of the log, rebuilt when it
+	// can't be believed. Producers may share one on one machine. Default "": kept in memory.
+	StateDir string
+	// MemoryAggregates is how many aggregates are held in memory as Go values; the states of all others are read from local state
+	// when they are needed. Default 200000.
+	MemoryAggregates int
+	// SnapshotEvents is how many events of a partition may be in no snapshot yet: what a restore reads at least, beside the
+	// snapshots. Fewer cost more snapshots. Default 50000.
+	SnapshotEvents int
+
 	// MaxPollRecords decided in one transaction. Default 10000.
 	MaxPollRecords int
 	// TransactionTimeout after which the broker aborts an open transaction whose owner is gone; readers wait for that long.
@@ -93,6 +103,8 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxEventBytes, 64<<10)
 	set(&c.MaxEvents, 1000)
 	set(&c.MaxSources, 64)
+	set(&c.MemoryAggregates, 200_000)
+	set(&c.SnapshotEvents, 50_000)
 	set(&c.MaxPollRecords, 10_000)
 	set(&c.TransactionTimeout, 10*time.Second)
 	set(&c.SessionTimeout, 10*time.Second)
@@ -132,6 +144,8 @@ func (c Config) Validate() error {
 	bad(c.MaxEventBytes > 0 && c.MaxEventBytes <= 900<<10, "MaxEventBytes is %d: give 1 to %d, so that an event fits a Kafka batch", c.MaxEventBytes, 900<<10)
 	bad(c.MaxEvents > 0, "MaxEvents is %d: give at least 1", c.MaxEvents)
 	bad(c.MaxSources > 0, "MaxSources is %d: give at least 1", c.MaxSources)
+	bad(c.MemoryAggregates > 0, "MemoryAggregates is %d: give at least 1", c.MemoryAggregates)
+	bad(c.SnapshotEvents > 0, "SnapshotEvents is %d: give at least 1", c.SnapshotEvents)
 	bad(c.MaxPollRecords > 0, "MaxPollRecords is %d: give at least 1", c.MaxPollRecords)
 	bad(c.TransactionTimeout >= time.Second && c.TransactionTimeout <= 15*time.Minute, "TransactionTimeout is %v: give 1s to 15m, the broker's limit", c.TransactionTimeout)
 	bad(c.RestoreStall > c.TransactionTimeout, "RestoreStall is %v: give more than TransactionTimeout (%v), which an abandoned transaction may last", c.RestoreStall, c.TransactionTimeout)

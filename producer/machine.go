@@ -2,10 +2,11 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
 // machine is one aggregate kind bound to its codecs, with the kind's types erased. It is the only place where a command
@@ -19,34 +20,11 @@ type machine interface {
 	showCommand(ctx context.Context, data []byte) (name string, doc []byte, err error)
 	showEvent(ctx context.Context, data []byte) (name string, doc []byte, err error)
 	checkEvent(ctx context.Context, data []byte) error
-	newShelf() shelf
-}
-
-// shelf holds the states of one partition's aggregates and changes them. It is not safe for concurrent use.
-type shelf interface {
-	// head is the part of an aggregate that is the same for every kind; nil when nothing is known of the id.
-	head(id string) *head
-	// open is head, but makes the aggregate known.
-	open(id string) *head
-	// replay evolves an aggregate by one of its committed events.
-	replay(ctx context.Context, id string, sequence int64, data []byte) error
-	// decide asks the rules. The state that the events lead to is held back until keep.
-	decide(id string, cmd schemas.Record, meta Meta) (verdict, error)
-	// keep makes the last verdict's state the aggregate's state, until rollback.
-	keep()
-	// touch remembers an aggregate as it is now, so that rollback can restore it. Idempotent within a transaction.
-	touch(id string)
-	// commit forgets how it was before; rollback goes back to it.
-	commit()
-	rollback()
-	// len is the number of aggregates known.
-	len() int
-}
-
-// head is what an aggregate has beside its state.
-type head struct {
-	version int64        // sequence of its last event
-	sources []sourceSeen // last numbers of the senders that number their commands; replaced, never written into
+	newShelf(w *writer, s *store, memory int) shelf
+	// snapshot reports whether a snapshot can be used by these rules. An error says that the registry could not be asked.
+	usable(ctx context.Context, s *ledgerline.Snapshot) (bool, error)
+	// form is what states are made by: the revision of the rules, and the schema of the state.
+	form() (revision int, schema string)
 }
 
 // verdict is an answer of the rules, encoded.
@@ -74,6 +52,7 @@ type typedMachine[S any, C, E schemas.Record] struct {
 	aggregate Aggregate[S, C, E]
 	commands  *schemas.Serde[C]
 	events    *schemas.Serde[E]
+	states    *schemas.Serde[schemas.Record]
 }
 
 func newTypedMachine[S any, C, E schemas.Record](a Aggregate[S, C, E], codec *schemas.Codec, topics schemas.Topics) *typedMachine[S, C, E] {
@@ -81,6 +60,10 @@ func newTypedMachine[S any, C, E schemas.Record](a Aggregate[S, C, E], codec *sc
 		aggregate: a,
 		commands:  schemas.NewSerde(codec, topics.Commands, schemas.BackwardTransitive, a.Kind.Commands...),
 		events:    schemas.NewSerde(codec, topics.Events, schemas.FullTransitive, a.Kind.Events...),
+		// A state that can't be read is evolved anew from events: its schema may change in any way.
+		states: schemas.NewSerde(codec, topics.Snapshots, schemas.None, schemas.Type[schemas.Record]{
+			Name: a.Kind.State.Name, Schema: a.Kind.State.Schema, New: func() schemas.Record { return a.Kind.State.Record(new(S)) },
+		}),
 	}
 }
 
@@ -88,7 +71,10 @@ func (m *typedMachine[S, C, E]) register(ctx context.Context) error {
 	if err := m.commands.Register(ctx); err != nil {
 		return err
 	}
-	return m.events.Register(ctx)
+	if err := m.events.Register(ctx); err != nil {
+		return err
+	}
+	return m.states.Register(ctx)
 }
 
 func (m *typedMachine[S, C, E]) decodeCommand(ctx context.Context, data []byte) (schemas.Record, error) {
@@ -129,142 +115,17 @@ func show[T schemas.Record](ctx context.Context, serde *schemas.Serde[T], data [
 	return rec.AvroName(), doc, err
 }
 
-func (m *typedMachine[S, C, E]) newShelf() shelf {
-	return &typedShelf[S, C, E]{machine: m, cells: map[string]*cell[S]{}}
+func (m *typedMachine[S, C, E]) form() (revision int, schema string) {
+	return m.aggregate.Revision, m.aggregate.Kind.State.Schema
 }
 
-// cell is one aggregate: compared with two maps, it costs one look-up a command.
-type cell[S any] struct {
-	head
-	state   S
-	touched bool // its earlier self stands in the undo list
-}
-
-type undo[S any] struct {
-	id     string
-	cell   *cell[S]
-	before cell[S]
-	fresh  bool // it was not known before
-}
-
-type typedShelf[S any, C, E schemas.Record] struct {
-	machine *typedMachine[S, C, E]
-	cells   map[string]*cell[S]
-	undo    []undo[S]
-
-	// What the last verdict leads to.
-	pendingID      string
-	pendingState   S
-	pendingVersion int64
-}
-
-func (s *typedShelf[S, C, E]) len() int { return len(s.cells) }
-
-func (s *typedShelf[S, C, E]) head(id string) *head {
-	if c := s.cells[id]; c != nil {
-		return &c.head
+func (m *typedMachine[S, C, E]) usable(ctx context.Context, s *ledgerline.Snapshot) (bool, error) {
+	if int(s.Revision) != m.aggregate.Revision {
+		return false, nil
 	}
-	return nil
-}
-
-func (s *typedShelf[S, C, E]) open(id string) *head {
-	c := s.cells[id]
-	if c == nil {
-		c = &cell[S]{}
-		s.cells[id] = c
+	_, err := m.states.TypeOf(ctx, s.State)
+	if errors.Is(err, schemas.ErrRegistryUnavailable) {
+		return false, err
 	}
-	return &c.head
-}
-
-func (s *typedShelf[S, C, E]) replay(ctx context.Context, id string, sequence int64, data []byte) error {
-	e, err := s.machine.events.Decode(ctx, data)
-	if err != nil {
-		return err
-	}
-	s.open(id)
-	c := s.cells[id]
-	if sequence != c.version+1 {
-		return fmt.Errorf("event %d of %s follows event %d: the history has a gap or a fork; run verify", sequence, id, c.version)
-	}
-	state, err := s.evolve(c.state, e)
-	if err != nil {
-		return err
-	}
-	c.state, c.version = state, sequence
-	return nil
-}
-
-func (s *typedShelf[S, C, E]) evolve(state S, e E) (next S, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &panicError{r, debug.Stack()}
-		}
-	}()
-	return s.machine.aggregate.Evolve(state, e), nil
-}
-
-func (s *typedShelf[S, C, E]) decide(id string, cmd schemas.Record, meta Meta) (v verdict, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &panicError{r, debug.Stack()}
-		}
-	}()
-	var state S
-	if c := s.cells[id]; c != nil {
-		state, meta.Version = c.state, c.version
-	}
-	d := s.machine.aggregate.Decide(state, cmd.(C), meta)
-	if d.rejected {
-		return verdict{rejected: true, code: d.code, message: d.message}, nil
-	}
-	v.events = make([]encodedEvent, len(d.events))
-	for i, e := range d.events {
-		data, err := s.machine.events.Append(nil, e)
-		if err != nil {
-			return verdict{}, fmt.Errorf("encode event %s: %w", e.AvroName(), err)
-		}
-		v.events[i] = encodedEvent{e.AvroName(), data}
-		state = s.machine.aggregate.Evolve(state, e)
-	}
-	s.pendingID, s.pendingState, s.pendingVersion = id, state, meta.Version+int64(len(d.events))
-	return v, nil
-}
-
-func (s *typedShelf[S, C, E]) keep() {
-	s.touch(s.pendingID)
-	c := s.cells[s.pendingID]
-	c.state, c.version = s.pendingState, s.pendingVersion
-}
-
-func (s *typedShelf[S, C, E]) touch(id string) {
-	c := s.cells[id]
-	if c == nil {
-		c = &cell[S]{}
-		s.cells[id] = c
-		s.undo = append(s.undo, undo[S]{id: id, cell: c, fresh: true})
-		c.touched = true
-		return
-	}
-	if !c.touched {
-		s.undo = append(s.undo, undo[S]{id: id, cell: c, before: *c})
-		c.touched = true
-	}
-}
-
-func (s *typedShelf[S, C, E]) commit() {
-	for _, u := range s.undo {
-		u.cell.touched = false
-	}
-	s.undo = s.undo[:0]
-}
-
-func (s *typedShelf[S, C, E]) rollback() {
-	for _, u := range s.undo {
-		if u.fresh {
-			delete(s.cells, u.id)
-			continue
-		}
-		*u.cell = u.before
-	}
-	s.undo = s.undo[:0]
+	return err == nil, nil
 }

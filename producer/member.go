@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -66,6 +68,9 @@ func (m *member) session(ctx context.Context) error {
 		replies:   schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
 		positions: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
+
+		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
+		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
 	}
 	rules := m.def.machine(codec, topics)
 	pin := &pins{
@@ -74,7 +79,9 @@ func (m *member) session(ctx context.Context) error {
 		serde: schemas.NewSerde(codec, schemas.PinsTopic(m.cfg.TopicPrefix), schemas.FullTransitive, ledgerline.PinType),
 		names: []string{topics.Commands, topics.Internal, topics.Events, topics.Snapshots, topics.Replies},
 	}
-	for _, register := range []func(context.Context) error{rules.register, w.replies.Register, w.marks.Register, w.positions.Register, pin.serde.Register} {
+	for _, register := range []func(context.Context) error{
+		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+	} {
 		if err := register(ctx); err != nil {
 			return err
 		}
@@ -98,6 +105,8 @@ func (m *member) session(ctx context.Context) error {
 	}
 	w.partitions = m.cfg.Partitions
 
+	cache := pebble.NewCache(storeCacheBytes)
+	defer cache.Unref()
 	id := m.transactionalID()
 	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
 	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
@@ -115,8 +124,11 @@ func (m *member) session(ctx context.Context) error {
 		cfg: m.cfg, gts: gts, takeover: taker, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
 		restorer: &restorer{
 			cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
-			limits:   limits{eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources},
-			takeover: taker,
+			limits: limits{
+				eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources,
+				tail: int64(m.cfg.SnapshotEvents), memory: max(1, m.cfg.MemoryAggregates/int(m.cfg.Partitions)),
+			},
+			takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
 		},
 		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
 		assignment: given,

@@ -98,6 +98,17 @@ func (t topology) pin() *ledgerline.Pin {
 	return pin
 }
 
+// identity is what local state is a copy of, but for the partition.
+func (p *pins) identity(pinned *ledgerline.Pin, m machine) identity {
+	id := identity{Cluster: pinned.ClusterID}
+	for _, t := range pinned.Topics {
+		id.Topics = append(id.Topics, t.Topic+" "+t.TopicID)
+		id.Partitions = t.Partitions
+	}
+	id.Revision, id.State = m.form()
+	return id
+}
+
 // compare names every difference between what is and what was pinned.
 func (t topology) compare(pinned *ledgerline.Pin) error {
 	var errs []error

@@ -29,6 +29,9 @@ type writer struct {
 	replies    *schemas.Serde[*ledgerline.Reply]
 	marks      *schemas.Serde[*ledgerline.SourceMark]
 	positions  *schemas.Serde[*ledgerline.Position]
+
+	snapshots   *schemas.Serde[*ledgerline.Snapshot]
+	checkpoints *schemas.Serde[*ledgerline.Checkpoint]
 }
 
 func header(key, value string) kgo.RecordHeader {
@@ -146,6 +149,7 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 const (
 	sourceMarkPrefix = "/source/"   // "/source/<aggregate id>/<source>"
 	positionPrefix   = "/position/" // "/position/<topic>"
+	checkpointKey    = "/checkpoint"
 )
 
 func (w *writer) sourceMark(partition int32, id string, s sourceSeen) (*kgo.Record, error) {

@@ -2,15 +2,21 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
@@ -22,21 +28,34 @@ type restorer struct {
 	machine  machine
 	writer   *writer
 	limits   limits
-	takeover *takeover
 	log      *slog.Logger
 	metrics  *metrics
+	takeover *takeover
+	group    string
+	fs       vfs.FS
+	cache    *pebble.Cache
+	pinned   identity // but for the partition
 }
 
-// restore rebuilds the books of the partitions as of now: it reads events, snapshots and replies up to the high watermarks
-// that stand when it begins. Whatever an earlier owner can still commit lies below them: it was flushed before the group
-// moved on, and the group moved on before we were assigned. Reading to the last stable offset instead would believe an
-// open transaction to be nothing. The pending times say when the first unprocessed command was appended: answers to
-// commands within the window before it are remembered.
-func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[int32]time.Time) (map[int32]*book, error) {
-	books := make(map[int32]*book, len(partitions))
-	for _, p := range partitions {
-		books[p] = newBook(p, r.writer, r.limits, r.machine.newShelf(), newWindow(r.cfg.Window))
-	}
+// restoring is one partition on its way.
+type restoring struct {
+	*book
+	since   time.Time       // answers given before are too old to matter
+	held    int64           // offset below which the store's states hold all events
+	local   bool            // the store had states of its own: that it has an event does not say that a snapshot has
+	foreign bool            // it has a snapshot that these rules can't use
+	waiting map[string]bool // who is in the queue for a snapshot
+	events  int
+}
+
+// restore rebuilds the books of the partitions as of now, up to the high watermarks that stand when it begins. Whatever an
+// earlier owner can still commit lies below them: it was flushed before the group moved on, and the group moved on before we
+// were assigned. Reading to the last stable offset instead would believe an open transaction to be nothing.
+//
+// First come the snapshots that the local store lacks, and the replies of the window before the pending times, which say when
+// the first unprocessed command was appended. Then the events from the checkpoint that the snapshots name.
+func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[int32]time.Time) (_ map[int32]*book, err error) {
+	started := time.Now()
 	cl, err := kgo.NewClient(slices.Concat(r.options, []kgo.Opt{
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // a partition may end in markers: without them the end would never be seen
@@ -48,52 +67,208 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 		return nil, err
 	}
 	defer cl.CloseAllowingRebalance()
-
-	span, err := r.span(ctx, kadm.NewClient(cl), partitions, pending)
+	adm := kadm.NewClient(cl)
+	bounds, err := r.bounds(ctx, adm, partitions)
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
+	parts, err := r.open(partitions, pending, bounds)
+	defer func() {
+		if err != nil {
+			for _, p := range parts {
+				err = errors.Join(err, p.store.close())
+			}
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+
+	topics, first := r.writer.topics, newSpan()
+	since := map[int32]time.Time{}
+	for p, part := range parts {
+		since[p] = part.since
+		first.add(topics.Snapshots, p, part.snapshotsEnd, bounds.end(topics.Snapshots, p))
+	}
+	recent, err := r.recent(ctx, adm, since)
+	if err != nil {
+		return nil, err
+	}
+	for p := range parts {
+		if at, ok := recent.Lookup(topics.Replies, p); ok && at.Offset >= 0 {
+			first.add(topics.Replies, p, max(at.Offset, bounds.start(topics.Replies, p)), bounds.end(topics.Replies, p))
+		}
+	}
+	if err := r.read(ctx, cl, "snapshots and replies", first, parts, r.replay); err != nil {
+		return nil, err
+	}
+	events := newSpan()
+	for p, part := range parts {
+		from, err := r.settle(ctx, part, bounds)
+		if err != nil {
+			return nil, fmt.Errorf("restore partition %d: %w", p, err)
+		}
+		events.add(topics.Events, p, from, bounds.end(topics.Events, p))
+	}
+	if err := r.read(ctx, cl, "events", events, parts, r.replayEvents); err != nil {
+		return nil, err
+	}
+
+	books, replayed := make(map[int32]*book, len(parts)), 0
+	for p, part := range parts {
+		part.agenda.eventsEnd = bounds.end(topics.Events, p)
+		slices.SortFunc(part.window.queue, func(a, b remembered) int { return int(a.at - b.at) })
+		books[p] = part.book
+		replayed += part.events
+	}
+	took := time.Since(started)
+	r.metrics.restoreSeconds.Observe(took.Seconds())
+	r.metrics.restoredEvents.Add(float64(replayed))
+	r.log.Info("restored", "partitions", len(partitions), "events", replayed, "took", took.Round(time.Millisecond).String())
+	return books, nil
+}
+
+// open opens the partitions' stores, and begins those anew that can't be of this log. What it has opened it gives also with an
+// error.
+func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds bounds) (map[int32]*restoring, error) {
+	parts := make(map[int32]*restoring, len(partitions))
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(4)
+	for _, p := range partitions {
+		g.Go(func() error {
+			s, err := r.openStore(p, bounds)
+			if err != nil {
+				return err
+			}
+			from := time.Now()
+			if t, ok := pending[p]; ok && t.Before(from) {
+				from = t
+			}
+			part := &restoring{
+				book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
+				since: from.Add(-r.cfg.Window), held: s.has.events, local: !s.fresh, waiting: map[string]bool{},
+			}
+			part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
+			mu.Lock()
+			defer mu.Unlock()
+			parts[p] = part
+			return nil
+		})
+	}
+	return parts, g.Wait()
+}
+
+func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
+	want, dir := r.pinned, storeDir(r.cfg.StateDir, r.group, p)
+	want.Partition = p
+	log := r.log.With("partition", p)
+	s, err := openStore(r.fs, dir, want, r.cache, log)
+	if errors.Is(err, errStoreInUse) {
+		log.Warn("local state is in use: this partition does without", "error", err)
+		return openStore(r.fs, "", want, r.cache, log)
+	}
+	if err != nil {
+		return nil, err
+	}
+	topics := r.writer.topics
+	var wrong string
+	switch {
+	case s.has.snapshots > bounds.end(topics.Snapshots, p), s.has.events > bounds.end(topics.Events, p):
+		wrong = "it is ahead of the log"
+	case s.has.snapshots > 0 && s.has.snapshots < bounds.start(topics.Snapshots, p):
+		wrong = "snapshots that it has not seen were deleted"
+	default:
+		return s, nil
+	}
+	log.Warn("local state is not believed and built anew", "dir", dir, "reason", wrong, "snapshots", s.has.snapshots, "events", s.has.events)
+	if err := errors.Join(s.close(), empty(r.fs, dir)); err != nil {
+		return nil, err
+	}
+	return openStore(r.fs, dir, want, r.cache, log)
+}
+
+// settle takes over what the snapshots say, and gives the offset from which events must be read.
+func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (int64, error) {
+	topics := r.writer.topics
+	part.snapshotsEnd = max(part.snapshotsEnd, bounds.end(topics.Snapshots, part.partition))
+	to := part.store.has
+	to.snapshots = part.snapshotsEnd
+	if err := part.store.apply(to); err != nil {
+		return 0, err
+	}
+	err := part.store.each(positionPrefix, func(key string, value []byte) error {
+		position, err := r.writer.positions.Decode(ctx, value)
+		if err != nil {
+			return err
+		}
+		part.next[key[len(positionPrefix):]] = position.NextOffset
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	start := bounds.start(topics.Events, part.partition)
+	switch {
+	case part.foreign:
+		// The checkpoint speaks of snapshots that are not here. Kept, it would be believed next time.
+		if err := part.store.stage([]byte(checkpointKey), nil); err != nil {
+			return 0, err
+		}
+		if err := part.store.apply(to); err != nil {
+			return 0, err
+		}
+		r.log.Info("snapshots of another revision of the rules: states are evolved anew from events", "partition", part.partition)
+		return start, nil
+	case bounds.start(topics.Snapshots, part.partition) > 0:
+		r.log.Warn("snapshots were deleted: states are evolved anew from events", "partition", part.partition, "topic", topics.Snapshots)
+		return start, nil
+	}
+	from, err := r.writer.checkpointOf(ctx, part.store)
+	return max(from, start), err
+}
+
+// read reads a span to its end and hands the records to apply, several partitions at a time.
+func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *span, parts map[int32]*restoring,
+	apply func(context.Context, *restoring, []*kgo.Record) error,
+) error {
 	started, progress := time.Now(), time.Now()
-	events := 0
 	report := time.NewTicker(5 * time.Second)
 	defer report.Stop()
-	cl.AddConsumePartitions(span.offsets())
+	offsets, partitions := span.offsets(), slices.Collect(maps.Keys(parts))
+	cl.AddConsumePartitions(offsets)
 	for span.left() > 0 {
 		poll, cancel := context.WithTimeout(ctx, time.Second)
 		fetches := cl.PollFetches(poll)
 		cancel()
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		for _, e := range fetches.Errors() {
 			if unrecoverable(e.Err) {
-				return nil, fmt.Errorf("restore %s partition %d: %w", e.Topic, e.Partition, e.Err)
+				return fmt.Errorf("restore %s partition %d: %w", e.Topic, e.Partition, e.Err)
 			}
 		}
-		var failed error
-		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-			for _, rec := range p.Records {
-				if failed != nil || !span.take(rec) {
-					continue
-				}
-				progress = time.Now()
-				if rec.Attrs.IsControl() {
-					continue
-				}
-				if rec.Topic == r.writer.topics.Events {
-					events++
-				}
-				if err := r.replay(ctx, books[rec.Partition], rec, span.rememberFrom[rec.Partition]); err != nil {
-					failed = fmt.Errorf("restore %s partition %d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
-				}
+		taken := map[int32][]*kgo.Record{}
+		fetches.EachRecord(func(rec *kgo.Record) {
+			if !span.take(rec) {
+				return
+			}
+			progress = time.Now()
+			if !rec.Attrs.IsControl() {
+				taken[rec.Partition] = append(taken[rec.Partition], rec)
 			}
 		})
-		if failed != nil {
-			return nil, failed
+		g, applying := errgroup.WithContext(ctx)
+		for p, recs := range taken {
+			g.Go(func() error { return apply(applying, parts[p], recs) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
 		}
 		r.takeover.standstill(ctx, partitions, progress)
 		if time.Since(progress) > r.cfg.RestoreStall {
-			return nil, fmt.Errorf("restore stood still for %v before %s: %s. A transaction ends at its timeout, or by `kafka-transactions.sh abort`",
+			return fmt.Errorf("restore stood still for %v before %s: %s. A transaction ends at its timeout, or by `kafka-transactions.sh abort`",
 				r.cfg.RestoreStall, span, r.takeover.blame(ctx, partitions))
 		}
 		select {
@@ -101,34 +276,70 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 			took := time.Since(started)
 			read, total := span.progress()
 			left := time.Duration(float64(took) / float64(max(read, 1)) * float64(total-read))
-			r.log.Info("restoring", "partitions", len(partitions), "records", read, "of", total,
+			r.log.Info("restoring "+what, "partitions", len(parts), "records", read, "of", total,
 				"per_second", int(float64(read)/took.Seconds()), "left", left.Round(time.Second).String())
 		default:
 		}
 	}
-	for _, b := range books {
-		slices.SortFunc(b.window.queue, func(a, b remembered) int { return int(a.at - b.at) })
+	for topic, at := range offsets {
+		done := map[string][]int32{topic: nil}
+		for p := range at {
+			done[topic] = append(done[topic], p)
+		}
+		cl.RemoveConsumePartitions(done)
 	}
-	took := time.Since(started)
-	r.metrics.restoreSeconds.Observe(took.Seconds())
-	r.metrics.restoredEvents.Add(float64(events))
-	r.log.Info("restored", "partitions", len(partitions), "events", events, "took", took.Round(time.Millisecond).String())
-	return books, nil
+	return nil
 }
 
-// replay applies one restored record to a book.
-func (r *restorer) replay(ctx context.Context, b *book, rec *kgo.Record, rememberFrom time.Time) error {
-	switch rec.Topic {
-	case r.writer.topics.Events:
-		return r.replayEvent(ctx, b, rec, rememberFrom)
-	case r.writer.topics.Snapshots:
-		return r.replayNote(ctx, b, rec)
-	default:
-		return r.replayReply(ctx, b, rec)
-	}
+func at(rec *kgo.Record, err error) error {
+	return fmt.Errorf("restore %s partition %d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 }
 
-func (r *restorer) replayEvent(ctx context.Context, b *book, rec *kgo.Record, rememberFrom time.Time) error {
+func (r *restorer) replay(ctx context.Context, part *restoring, recs []*kgo.Record) error {
+	for _, rec := range recs {
+		apply := r.replaySnapshot
+		if rec.Topic == r.writer.topics.Replies {
+			apply = r.replayReply
+		}
+		if err := apply(ctx, part, rec); err != nil {
+			return at(rec, err)
+		}
+	}
+	if !part.store.full() {
+		return nil
+	}
+	return part.store.apply(part.store.has)
+}
+
+// replaySnapshot copies a record of the snapshots topic, unless it is a snapshot that can't be used.
+func (r *restorer) replaySnapshot(ctx context.Context, part *restoring, rec *kgo.Record) error {
+	if rec.Value != nil && len(rec.Key) > 0 && rec.Key[0] != '/' {
+		s, err := r.writer.snapshots.Decode(ctx, rec.Value)
+		if err != nil {
+			return err
+		}
+		usable, err := r.machine.usable(ctx, s)
+		if err != nil {
+			return err
+		}
+		if !usable {
+			part.foreign = true
+			return nil
+		}
+	}
+	return part.store.stage(rec.Key, rec.Value)
+}
+
+func (r *restorer) replayEvents(ctx context.Context, part *restoring, recs []*kgo.Record) error {
+	for _, rec := range recs {
+		if err := r.replayEvent(ctx, part, rec); err != nil {
+			return at(rec, err)
+		}
+	}
+	return part.shelf.trim()
+}
+
+func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Record) error {
 	id, number, ok := strings.Cut(string(rec.Key), "/")
 	sequence, err := strconv.ParseInt(number, 10, 64)
 	if !ok || err != nil {
@@ -137,71 +348,26 @@ func (r *restorer) replayEvent(ctx context.Context, b *book, rec *kgo.Record, re
 	if rec.Value == nil {
 		return nil // an erased aggregate
 	}
-	if err := b.shelf.replay(ctx, id, sequence, rec.Value); err != nil {
-		return err
-	}
-	if source, ok := schemas.Header(rec, schemas.HeaderStreamSource); ok {
-		number, _ := schemas.Header(rec, schemas.HeaderStreamSequence)
-		if n, err := strconv.ParseInt(number, 10, 64); err == nil {
-			h := b.shelf.head(id)
-			last, _ := lastOf(h.sources, source)
-			if _, known := last.processed(n); !known {
-				h.sources = with(h.sources, last.process(n, Accepted, ""))
-			}
-		}
-	}
-	if rec.Timestamp.Before(rememberFrom) {
-		return nil
-	}
-	commandID, ok := schemas.Header(rec, schemas.HeaderCausationID)
-	if !ok {
-		return nil
-	}
-	key := windowKey(id, commandID)
-	text, first := schemas.Header(rec, schemas.HeaderCommandHash)
-	if !first {
-		b.window.extend(key, sequence)
-		return nil
-	}
-	if hash, ok := parseHash(text); ok {
-		b.window.put(key, answer{
-			hash: hash, outcome: Accepted, first: sequence, last: sequence, version: sequence, at: rec.Timestamp.UnixMilli(),
-		})
-	}
-	return nil
-}
-
-// replayNote reads the platform's own records in the snapshots topic.
-func (r *restorer) replayNote(ctx context.Context, b *book, rec *kgo.Record) error {
-	key := string(rec.Key)
-	if topic, ok := strings.CutPrefix(key, positionPrefix); ok {
-		position, err := r.writer.positions.Decode(ctx, rec.Value)
+	part.events++
+	unkept := part.local
+	if rec.Offset >= part.held {
+		applied, err := part.shelf.replay(ctx, id, sequence, rec.Value)
 		if err != nil {
 			return err
 		}
-		b.next[topic] = position.NextOffset
-		return nil
+		unkept = unkept || applied
 	}
-	if rest, ok := strings.CutPrefix(key, sourceMarkPrefix); ok {
-		id, source, _ := strings.Cut(rest, "/")
-		mark, err := r.writer.marks.Decode(ctx, rec.Value)
-		if err != nil {
-			return err
-		}
-		h := b.shelf.open(id)
-		seen := seenOf(source, mark)
-		if last, known := lastOf(h.sources, source); known {
-			seen = last.merge(seen)
-		}
-		h.sources = with(h.sources, seen)
+	if unkept && !part.waiting[id] {
+		part.waiting[id] = true
+		part.agenda.queue = append(part.agenda.queue, due{id, rec.Offset})
 	}
 	return nil
 }
 
 // replayReply remembers first answers: those with the command's hash.
-func (r *restorer) replayReply(ctx context.Context, b *book, rec *kgo.Record) error {
+func (r *restorer) replayReply(ctx context.Context, part *restoring, rec *kgo.Record) error {
 	text, ok := schemas.Header(rec, schemas.HeaderCommandHash)
-	if !ok {
+	if !ok || rec.Timestamp.Before(part.since) {
 		return nil
 	}
 	hash, ok := parseHash(text)
@@ -212,7 +378,7 @@ func (r *restorer) replayReply(ctx context.Context, b *book, rec *kgo.Record) er
 	if err != nil {
 		return err
 	}
-	b.window.put(windowKey(string(rec.Key), reply.CommandID), answer{
+	part.window.put(windowKey(string(rec.Key), reply.CommandID), answer{
 		hash: hash, outcome: reply.Outcome, code: reply.Code, message: reply.Message,
 		first: reply.FirstSequence, last: reply.LastSequence, version: reply.Version, at: rec.Timestamp.UnixMilli(),
 	})

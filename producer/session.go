@@ -44,6 +44,7 @@ type session struct {
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
 	fenced     int                       // transactions aborted one after another
+	unsure     bool                      // what is in memory may not be what is committed
 	fatal      atomic.Pointer[error]     // set by the watch of the pins
 }
 
@@ -58,6 +59,11 @@ const pollWait = 250 * time.Millisecond
 
 // run polls and processes until ctx ends (nil) or the session can't go on (an error).
 func (s *session) run(ctx context.Context) error {
+	defer func() {
+		for p := range s.books {
+			s.drop(p)
+		}
+	}()
 	for {
 		fetches := s.poll(ctx)
 		if ctx.Err() != nil {
@@ -84,11 +90,42 @@ func (s *session) run(ctx context.Context) error {
 			continue
 		}
 		if len(batch) == 0 {
+			if err := s.save(s.books, -1); err != nil {
+				return err
+			}
 			continue // a transaction without polled offsets would not be fenced at all
 		}
 		if err := s.transact(ctx, batch); err != nil {
 			return err
 		}
+	}
+}
+
+const (
+	minSnapshots = 64  // that a transaction may write in a partition, however few commands it has
+	minSaved     = 256 // states that are put into the local store after a transaction
+)
+
+// save puts what changed into the local store.
+func (s *session) save(books map[int32]*book, n int) error {
+	for _, b := range books {
+		if err := b.save(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop lets go of a partition. What is unsure is in memory only and goes with it.
+func (s *session) drop(p int32) {
+	b := s.books[p]
+	delete(s.books, p)
+	end := b.close
+	if s.unsure {
+		end = b.store.close
+	}
+	if err := end(); err != nil {
+		s.log.Warn("local state is not kept", "partition", p, "error", err)
 	}
 }
 
@@ -142,7 +179,7 @@ func (s *session) adopt(ctx context.Context) error {
 	if now.generation != s.generation || !maps.Equal(now.partitions, s.owns) {
 		for p := range s.books {
 			if !s.unbroken(p, now) {
-				delete(s.books, p)
+				s.drop(p)
 			}
 		}
 		if err := s.claim(ctx); err != nil {
@@ -227,6 +264,11 @@ func (s *session) restore(ctx context.Context, partitions []int32, offsets map[s
 	pending, err := s.restorer.pending(ctx, partitions, offsets)
 	if err != nil {
 		return err
+	}
+	for _, p := range partitions {
+		if s.books[p] != nil { // from before there was more to restore for
+			s.drop(p)
+		}
 	}
 	restored, err := s.restorer.restore(ctx, partitions, pending)
 	if err != nil {
@@ -431,12 +473,15 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	}), kgo.TryCommit)
 	switch {
 	case committed && err == nil:
-		tx.commit()
+		if err := tx.commit(); err != nil {
+			s.unsure = true
+			return err
+		}
 		s.fenced = 0
 		s.metrics.transactions.WithLabelValues(resultCommitted).Inc()
 		s.metrics.transactionSeconds.Observe(time.Since(started).Seconds())
 		s.metrics.batch.Observe(float64(len(batch)))
-		return nil
+		return s.save(tx.touched, max(minSaved, len(batch)/4))
 	case !tx.ledger.reached && (err == nil || errors.Is(err, ErrFenced)), err == nil && s.surelyAborted(end):
 		// The offsets were never sent, or the coordinator says so: the transaction can't have been committed.
 		tx.rollback()
@@ -447,6 +492,7 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 		}
 		return nil
 	default:
+		s.unsure = true
 		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
 		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, len(batch), s.generation, errOr(err, "not committed"))
 	}
@@ -484,7 +530,7 @@ func (tx *transaction) process(ctx context.Context, batch []command) error {
 			continue
 		}
 		tx.touched[b.partition] = b
-		res, err := b.process(c)
+		res, err := b.process(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", origin(c.rec), err)
 		}
@@ -497,7 +543,7 @@ func (tx *transaction) process(ctx context.Context, batch []command) error {
 		tx.produce(ctx, res.records)
 	}
 	for _, b := range tx.touched {
-		records, err := b.bookmarks()
+		records, err := b.bookmarks(max(minSnapshots, 2*len(batch)))
 		if err != nil {
 			return err
 		}
@@ -530,14 +576,17 @@ func (tx *transaction) produced() error {
 	return tx.failed
 }
 
-func (tx *transaction) commit() {
+func (tx *transaction) commit() error {
 	for _, b := range tx.touched {
-		b.commit()
+		if err := b.commit(); err != nil {
+			return err
+		}
 	}
 	for outcome, n := range tx.outcomes {
 		tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
 	}
 	tx.session.metrics.deadLetters.Add(float64(tx.dead))
+	return nil
 }
 
 func (tx *transaction) rollback() {

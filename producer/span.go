@@ -11,72 +11,78 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// span is what a restore has to read: from where to where in each partition, and how far it is.
+// span is what has to be read: from where to where in each partition, and how far it is.
 type span struct {
-	parts        map[string]map[int32]*stretch
-	rememberFrom map[int32]time.Time // answers given before are too old to matter
+	parts map[string]map[int32]*stretch
 }
 
 type stretch struct{ start, at, end int64 }
 
-// span asks the broker for the ends of what is to be read.
-func (r *restorer) span(ctx context.Context, adm *kadm.Client, partitions []int32, pending map[int32]time.Time) (*span, error) {
-	topics := r.writer.topics
-	read := []string{topics.Events, topics.Snapshots, topics.Replies}
-	ends, err := adm.ListEndOffsets(ctx, read...) // high watermarks: open transactions included
-	if err == nil {
-		err = ends.Error()
+func newSpan() *span { return &span{parts: map[string]map[int32]*stretch{}} }
+
+// add puts in what lies between two offsets, if anything does.
+func (s *span) add(topic string, partition int32, start, end int64) {
+	if start >= end {
+		return
+	}
+	if s.parts[topic] == nil {
+		s.parts[topic] = map[int32]*stretch{}
+	}
+	s.parts[topic][partition] = &stretch{start: start, at: start, end: end}
+}
+
+// bounds are the first offsets of the topics that a restore reads, and their high watermarks.
+type bounds struct{ starts, ends kadm.ListedOffsets }
+
+func (b bounds) start(topic string, p int32) int64 {
+	o, _ := b.starts.Lookup(topic, p)
+	return o.Offset
+}
+func (b bounds) end(topic string, p int32) int64 { o, _ := b.ends.Lookup(topic, p); return o.Offset }
+
+// bounds asks the broker. Every partition has its bounds, or it is an error.
+func (r *restorer) bounds(ctx context.Context, adm *kadm.Client, partitions []int32) (b bounds, err error) {
+	topics := []string{r.writer.topics.Events, r.writer.topics.Snapshots, r.writer.topics.Replies}
+	if b.ends, err = adm.ListEndOffsets(ctx, topics...); err == nil { // high watermarks: open transactions included
+		err = b.ends.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
+		return b, fmt.Errorf("list end offsets: %w", err)
 	}
-	starts, err := adm.ListStartOffsets(ctx, read...)
-	if err == nil {
-		err = starts.Error()
+	if b.starts, err = adm.ListStartOffsets(ctx, topics...); err == nil {
+		err = b.starts.Error()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list start offsets: %w", err)
+		return b, fmt.Errorf("list start offsets: %w", err)
 	}
-	s := &span{parts: map[string]map[int32]*stretch{}, rememberFrom: map[int32]time.Time{}}
+	for _, topic := range topics {
+		for _, p := range partitions {
+			_, start := b.starts.Lookup(topic, p)
+			_, end := b.ends.Lookup(topic, p)
+			if !start || !end {
+				return b, fmt.Errorf("topic %s has no partition %d", topic, p)
+			}
+		}
+	}
+	return b, nil
+}
+
+// recent are the offsets from which replies must be read, so that each partition's answers since its time are found.
+func (r *restorer) recent(ctx context.Context, adm *kadm.Client, since map[int32]time.Time) (kadm.ListedOffsets, error) {
 	oldest := time.Now()
-	for _, p := range partitions {
-		from := time.Now()
-		if t, ok := pending[p]; ok && t.Before(from) {
-			from = t
-		}
-		s.rememberFrom[p] = from.Add(-r.cfg.Window)
-		if s.rememberFrom[p].Before(oldest) {
-			oldest = s.rememberFrom[p]
+	for _, t := range since {
+		if t.Before(oldest) {
+			oldest = t
 		}
 	}
-	replies, err := adm.ListOffsetsAfterMilli(ctx, oldest.UnixMilli(), topics.Replies)
+	offsets, err := adm.ListOffsetsAfterMilli(ctx, oldest.UnixMilli(), r.writer.topics.Replies)
 	if err == nil {
-		err = replies.Error()
+		err = offsets.Error()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list offsets of recent replies: %w", err)
 	}
-	for _, topic := range read {
-		s.parts[topic] = map[int32]*stretch{}
-		for _, p := range partitions {
-			start, ok := starts.Lookup(topic, p)
-			end, found := ends.Lookup(topic, p)
-			if !ok || !found {
-				return nil, fmt.Errorf("topic %s has no partition %d", topic, p)
-			}
-			st := &stretch{start: start.Offset, end: end.Offset}
-			if topic == topics.Replies {
-				if recent, ok := replies.Lookup(topic, p); ok && recent.Offset >= 0 {
-					st.start = max(st.start, recent.Offset)
-				}
-			}
-			st.at = st.start
-			if st.at < st.end {
-				s.parts[topic][p] = st
-			}
-		}
-	}
-	return s, nil
+	return offsets, nil
 }
 
 func (s *span) offsets() map[string]map[int32]kgo.Offset {
@@ -171,16 +177,12 @@ func (r *restorer) pending(ctx context.Context, partitions []int32, committed ma
 	if err != nil {
 		return nil, fmt.Errorf("list end offsets of commands: %w", err)
 	}
-	left := &span{parts: map[string]map[int32]*stretch{}}
+	left := newSpan()
 	for _, topic := range inputs {
-		left.parts[topic] = map[int32]*stretch{}
 		for _, p := range partitions {
 			start, _ := starts.Lookup(topic, p)
 			end, _ := ends.Lookup(topic, p)
-			at := max(start.Offset, committed[topic][p])
-			if at < end.Offset {
-				left.parts[topic][p] = &stretch{start: at, at: at, end: end.Offset}
-			}
+			left.add(topic, p, max(start.Offset, committed[topic][p]), end.Offset)
 		}
 	}
 	cl.AddConsumePartitions(left.offsets())

@@ -56,17 +56,6 @@ func (w *window) put(key string, a answer) {
 	w.newest = max(w.newest, a.at)
 }
 
-// extend makes a restored answer reach to a later event of the same command, and reports whether there was one.
-func (w *window) extend(key string, sequence int64) bool {
-	a := w.answers[key]
-	if a == nil {
-		return false
-	}
-	a.last = max(a.last, sequence)
-	a.version = max(a.version, sequence)
-	return true
-}
-
 func (w *window) commit() {
 	w.added = w.added[:0]
 	w.forget()

@@ -7,6 +7,23 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
+// Checkpoint says what a partition's snapshots hold, under the key /checkpoint in the same partition of the
+// snapshots topic: of each aggregate with an event below the offset, the snapshot is at that event or a later one.
+type Checkpoint struct {
+	// Offset in the events topic from which events must be read.
+	EventsOffset int64 `avro:"events_offset"`
+}
+
+// AvroName is ledgerline.Checkpoint.
+func (*Checkpoint) AvroName() string { return "ledgerline.Checkpoint" }
+
+// CheckpointType describes Checkpoint to the codec.
+var CheckpointType = schemas.Type[*Checkpoint]{
+	Name:   "ledgerline.Checkpoint",
+	Schema: checkpointSchema,
+	New:    func() *Checkpoint { return new(Checkpoint) },
+}
+
 // Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.
 type Pin struct {
 	// The Kafka cluster's id.
@@ -75,6 +92,27 @@ var ReplyType = schemas.Type[*Reply]{
 	New:    func() *Reply { return new(Reply) },
 }
 
+// Snapshot is an aggregate's state after one of its events, under the aggregate's id in the snapshots topic. It
+// saves reading the events up to that one; whoever can't read it reads them.
+type Snapshot struct {
+	// Sequence of the last event that the state holds.
+	Sequence int64 `avro:"sequence"`
+	// Revision of the rules that evolved the state: another revision evolves its own.
+	Revision int32 `avro:"revision"`
+	// The kind's state record, in Confluent wire format.
+	State []byte `avro:"state"`
+}
+
+// AvroName is ledgerline.Snapshot.
+func (*Snapshot) AvroName() string { return "ledgerline.Snapshot" }
+
+// SnapshotType describes Snapshot to the codec.
+var SnapshotType = schemas.Type[*Snapshot]{
+	Name:   "ledgerline.Snapshot",
+	Schema: snapshotSchema,
+	New:    func() *Snapshot { return new(Snapshot) },
+}
+
 // SourceMark says which numbers of one numbered sender were processed for one aggregate, under the key
 // /source/<aggregate id>/<source> in the snapshots topic: sequence and all below it but for the holes, accepted or
 // rejected.
@@ -120,10 +158,14 @@ type NumberRange struct {
 	Last int64 `avro:"last"`
 }
 
+const checkpointSchema = `{"type":"record","name":"Checkpoint","namespace":"ledgerline","doc":"Checkpoint says what a partition's snapshots hold, under the key /checkpoint in the same partition of the snapshots topic: of each aggregate with an event below the offset, the snapshot is at that event or a later one.","fields":[{"name":"events_offset","type":"long","doc":"Offset in the events topic from which events must be read."}]}`
+
 const pinSchema = `{"type":"record","name":"Pin","namespace":"ledgerline","doc":"Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.","fields":[{"name":"cluster_id","type":"string","doc":"The Kafka cluster's id."},{"name":"topics","doc":"The topics, in order of their names.","default":[],"type":{"type":"array","items":{"type":"record","name":"PinnedTopic","doc":"PinnedTopic is one topic as it was when it was pinned.","fields":[{"name":"topic","type":"string","doc":"Name of the topic, prefix included."},{"name":"topic_id","type":"string","doc":"The topic's id as Kafka's own tools print it: a topic deleted and made again has another."},{"name":"partitions","type":"int","doc":"Number of partitions; every history would start anew if it changed."}]}}}]}`
 
 const positionSchema = `{"type":"record","name":"Position","namespace":"ledgerline","doc":"Position says how far one partition of an input topic is processed, under the key /position/<topic> in the same partition of the snapshots topic. It is written in the transaction that processed the commands, so that a group whose offsets were deleted or set back makes no command count twice.","fields":[{"name":"next_offset","type":"long","doc":"Offset of the first record that is not processed yet."}]}`
 
 const replySchema = `{"type":"record","name":"Reply","namespace":"ledgerline","doc":"Reply is the answer to one command, on the kind's replies topic and, when asked for, on the command's reply-topic.","fields":[{"name":"command_id","type":"string","doc":"The command's ce_id; without one, topic/partition/offset of the record first published."},{"name":"outcome","type":"string","doc":"accepted, rejected (by a business rule), conflict (expected-version did not hold) or error (could not be processed)."},{"name":"duplicate","type":"boolean","doc":"True when the command had been answered before: outcome, code and sequences are then those of the first answer.","default":false},{"name":"code","type":"string","doc":"Stable code of the rule or fault, such as insufficient_funds; empty when accepted.","default":""},{"name":"message","type":"string","doc":"The same in words, for people; empty when accepted.","default":""},{"name":"first_sequence","type":"long","doc":"Sequence of the first event the command caused; 0 when it caused none.","default":0},{"name":"last_sequence","type":"long","doc":"Sequence of the last event the command caused; 0 when it caused none.","default":0},{"name":"version","type":"long","doc":"Version of the aggregate after the command: the sequence of its last event, 0 when it does not exist.","default":0}]}`
+
+const snapshotSchema = `{"type":"record","name":"Snapshot","namespace":"ledgerline","doc":"Snapshot is an aggregate's state after one of its events, under the aggregate's id in the snapshots topic. It saves reading the events up to that one; whoever can't read it reads them.","fields":[{"name":"sequence","type":"long","doc":"Sequence of the last event that the state holds."},{"name":"revision","type":"int","doc":"Revision of the rules that evolved the state: another revision evolves its own.","default":0},{"name":"state","type":"bytes","doc":"The kind's state record, in Confluent wire format."}]}`
 
 const sourceMarkSchema = `{"type":"record","name":"SourceMark","namespace":"ledgerline","doc":"SourceMark says which numbers of one numbered sender were processed for one aggregate, under the key /source/<aggregate id>/<source> in the snapshots topic: sequence and all below it but for the holes, accepted or rejected.","fields":[{"name":"sequence","type":"long","doc":"The sender's highest number processed for the aggregate: the command's source-sequence header."},{"name":"outcome","type":"string","doc":"What became of the command with that number: accepted or rejected.","default":""},{"name":"code","type":"string","doc":"The rule that rejected it; empty when accepted.","default":""},{"name":"holes","type":{"type":"array","items":{"type":"record","name":"NumberRange","doc":"NumberRange is the numbers from first to last, both included.","fields":[{"name":"first","type":"long","doc":"The lowest number."},{"name":"last","type":"long","doc":"The highest number."}]}},"doc":"Numbers below sequence that were not processed: they were left out, or their commands had a conflict or an error. The newest 64 ranges.","default":[]},{"name":"rejected","type":{"type":"array","items":"NumberRange"},"doc":"Numbers below sequence whose commands were rejected. The newest 64 ranges.","default":[]}]}`

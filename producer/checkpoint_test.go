@@ -1,0 +1,252 @@
+package producer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"pgregory.net/rapid"
+
+	"github.com/ledgerline-es/ledgerline/internal/kit"
+	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/account"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
+)
+
+// partitionLog is one partition as a broker would hold it, and the book of its owner.
+type partitionLog struct {
+	t        *rapid.T
+	restorer *restorer
+	events   []*kgo.Record // by offset; nil: a marker
+	notes    []*kgo.Record // the snapshots topic
+	commands int64
+	book     *book
+	balances map[string]int64 // the model: what committed deposits come to
+	versions map[string]int64
+	numbers  map[string]int64 // last number of the sender "s"
+}
+
+var deposits = Aggregate[account.State, account.Command, account.Event]{
+	Kind: account.Kind,
+	Evolve: func(s account.State, e account.Event) account.State {
+		s.Status, s.BalanceMinor = "open", e.(*account.MoneyDeposited).BalanceMinor
+		return s
+	},
+	Decide: func(s account.State, c account.Command, _ Meta) Decision[account.Event] {
+		d := c.(*account.DepositMoney)
+		if d.AmountMinor < 0 {
+			return Reject[account.Event]("negative", "no")
+		}
+		return Accept[account.Event](&account.MoneyDeposited{AmountMinor: d.AmountMinor, BalanceMinor: s.BalanceMinor + d.AmountMinor})
+	},
+}
+
+// newRestorer has few aggregates in memory and a short tail, so that every path is walked.
+func newRestorer(t testing.TB, def Definition) *restorer {
+	t.Helper()
+	topics, codec := schemas.TopicsOf("", "account"), schemas.NewCodec(schemas.NewRegistry(kit.FakeRegistry(t)))
+	m := def.machine(codec, topics)
+	w := &writer{
+		kind: "account", topics: topics, partitions: 1,
+		replies:     schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
+		marks:       schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
+		positions:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
+		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
+		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
+	}
+	ctx := t.Context()
+	for _, err := range []error{
+		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache := pebble.NewCache(1 << 20)
+	t.Cleanup(cache.Unref)
+	return &restorer{
+		cfg: Config{Window: time.Hour}.withDefaults(), machine: m, writer: w, log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil, "account"),
+		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache,
+	}
+}
+
+func (l *partitionLog) must(err error) {
+	if err != nil {
+		l.t.Fatalf("%+v", err)
+	}
+}
+
+// transaction decides some commands and commits, or rolls back.
+func (l *partitionLog) transaction() {
+	commit := rapid.IntRange(0, 3).Draw(l.t, "commit") > 0
+	balances, versions, numbers := maps.Clone(l.balances), maps.Clone(l.versions), maps.Clone(l.numbers)
+	var events, notes []*kgo.Record
+	for range rapid.IntRange(1, 12).Draw(l.t, "commands") {
+		id, amount := fmt.Sprint("a", rapid.IntRange(0, 15).Draw(l.t, "aggregate")), rapid.Int64Range(-1, 5).Draw(l.t, "amount")
+		rec := &kgo.Record{Topic: l.restorer.writer.topics.Commands, Offset: l.commands, Key: []byte(id), Timestamp: time.Now()}
+		if rapid.Bool().Draw(l.t, "numbered") {
+			numbers[id]++
+			rec.Headers = []kgo.RecordHeader{header(schemas.HeaderStreamSource, "s"), header(schemas.HeaderStreamSequence, fmt.Sprint(numbers[id]))}
+		}
+		l.commands++
+		c := readCommand(rec)
+		c.record = &account.DepositMoney{AmountMinor: amount}
+		res, err := l.book.process(context.Background(), &c)
+		l.must(err)
+		if want := map[bool]string{true: Accepted, false: Rejected}[amount >= 0]; res.outcome != want {
+			l.t.Fatalf("deposit of %d on %s is %s", amount, id, res.outcome)
+		}
+		if amount >= 0 {
+			balances[id] += amount
+			versions[id]++
+		}
+		for _, rec := range res.records {
+			if rec.Topic == l.restorer.writer.topics.Events {
+				events = append(events, rec)
+			}
+		}
+	}
+	more, err := l.book.bookmarks(rapid.IntRange(1, 8).Draw(l.t, "room"))
+	l.must(err)
+	notes = append(notes, more...)
+	if !commit {
+		l.book.rollback()
+		return
+	}
+	place := func(log, recs []*kgo.Record) []*kgo.Record {
+		for _, rec := range recs {
+			rec.Offset = int64(len(log))
+			log = append(log, rec)
+		}
+		return append(log, nil)
+	}
+	l.events, l.notes = place(l.events, events), place(l.notes, notes)
+	l.must(l.book.commit())
+	l.must(l.book.save(rapid.IntRange(-1, 4).Draw(l.t, "save")))
+	l.balances, l.versions, l.numbers = balances, versions, numbers
+}
+
+// restore gives the book of a new owner, who has dir or nothing, and reports how many events it had to read.
+func (l *partitionLog) restore(dir string, compacted bool) (read int) {
+	r, topics := l.restorer, l.restorer.writer.topics
+	r.cfg.StateDir = dir
+	listed := func(topic string, at int) map[int32]kadm.ListedOffset {
+		return map[int32]kadm.ListedOffset{0: {Topic: topic, Offset: int64(at)}}
+	}
+	b := bounds{
+		starts: kadm.ListedOffsets{topics.Events: listed(topics.Events, 0), topics.Snapshots: listed(topics.Snapshots, 0)},
+		ends:   kadm.ListedOffsets{topics.Events: listed(topics.Events, len(l.events)), topics.Snapshots: listed(topics.Snapshots, len(l.notes))},
+	}
+	parts, err := r.open([]int32{0}, nil, b)
+	l.must(err)
+	part := parts[0]
+	last := map[string]int64{}
+	for _, rec := range l.notes {
+		if rec != nil {
+			last[string(rec.Key)] = rec.Offset
+		}
+	}
+	for _, rec := range l.notes {
+		if rec == nil || rec.Offset < part.snapshotsEnd || compacted && last[string(rec.Key)] != rec.Offset {
+			continue
+		}
+		l.must(r.replay(context.Background(), part, []*kgo.Record{rec}))
+	}
+	from, err := r.settle(context.Background(), part, b)
+	l.must(err)
+	for _, rec := range l.events[from:] {
+		if rec != nil {
+			l.must(r.replayEvents(context.Background(), part, []*kgo.Record{rec}))
+			read++
+		}
+	}
+	part.agenda.eventsEnd = int64(len(l.events))
+	l.book = part.book
+	return read
+}
+
+// check holds every aggregate against the model.
+func (l *partitionLog) check() {
+	shelf := l.book.shelf.(*typedShelf[account.State, account.Command, account.Event])
+	for n := range 16 {
+		id := fmt.Sprint("a", n)
+		c, err := shelf.cell(context.Background(), id)
+		l.must(err)
+		if c.version != l.versions[id] || c.state.BalanceMinor != l.balances[id] {
+			l.t.Fatalf("%s is at version %d with %d, the model says %d with %d", id, c.version, c.state.BalanceMinor, l.versions[id], l.balances[id])
+		}
+		if last, _ := lastOf(c.sources, "s"); last.sequence != l.numbers[id] {
+			l.t.Fatalf("%s has number %d of its sender, the model says %d", id, last.sequence, l.numbers[id])
+		}
+		l.must(shelf.trim())
+	}
+	if got := l.book.next[l.restorer.writer.topics.Commands]; len(l.notes) > 0 && got > l.commands {
+		l.t.Fatalf("next command is %d of %d", got, l.commands)
+	}
+}
+
+// However transactions end, and whenever the owner goes, cleanly or by a crash, with its local state, an older copy of it, or
+// none: the next one has the state that the events lead to, and need not read all of them.
+func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
+	base := newRestorer(t, deposits)
+	rapid.Check(t, func(rt *rapid.T) {
+		r := *base
+		l := &partitionLog{t: rt, restorer: &r, balances: map[string]int64{}, versions: map[string]int64{}, numbers: map[string]int64{}}
+		disk := vfs.NewCrashableMem()
+		r.fs = disk
+		l.restore("state", false)
+		var older *vfs.MemFS
+		for step := range rapid.IntRange(5, 60).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 12).Draw(rt, "step") {
+			case 0: // leaves, and is back
+				l.must(l.book.close())
+				l.restore("state", rapid.Bool().Draw(rt, "compacted"))
+				l.check()
+			case 1: // is killed, or the power fails: some of what was not synced is left
+				crashed := disk.CrashClone(vfs.CrashCloneCfg{
+					UnsyncedDataPercent: rapid.SampledFrom([]int{0, 50, 100}).Draw(rt, "left"),
+					RNG:                 rand.New(rand.NewPCG(1, uint64(step))),
+				})
+				l.must(l.book.store.close())
+				disk, r.fs = crashed, crashed
+				l.restore("state", rapid.Bool().Draw(rt, "compacted"))
+				l.check()
+			case 2: // another takes over, who has nothing
+				l.must(l.book.close())
+				l.restore("", rapid.Bool().Draw(rt, "compacted"))
+				l.check()
+				l.must(l.book.close())
+				l.restore("state", false)
+				l.check()
+			case 3: // a copy from before comes back
+				l.must(l.book.close())
+				if older == nil {
+					older = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+				} else {
+					disk, older = older, nil
+					r.fs = disk
+				}
+				l.restore("state", rapid.Bool().Draw(rt, "compacted"))
+				l.check()
+			default:
+				l.transaction()
+			}
+		}
+		l.must(l.book.close())
+		read := l.restore("", true)
+		l.check()
+		// Each transaction may take one snapshot at least, so what is not in one is bounded by the tail and what came since.
+		if checkpoint, err := r.writer.checkpointOf(context.Background(), l.book.store); err != nil || read > len(l.events)-int(checkpoint) {
+			rt.Fatalf("%d events read of %d, the checkpoint is %d, %v", read, len(l.events), checkpoint, err)
+		}
+		l.must(l.book.store.close())
+	})
+}
