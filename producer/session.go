@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -347,7 +348,7 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []comman
 					len(rec.Value), size, len(rec.Headers), s.cfg.MaxCommandBytes, maxOverhead, maxHeaders)
 			}
 		}
-		if c.refused == nil && schemas.Partition(c.id, s.writer.partitions) == rec.Partition {
+		if c.refused == nil && (schemas.Partition(c.id, s.writer.partitions) == rec.Partition || mutant.Is(mutant.Forward)) {
 			if err := s.decode(ctx, &c); err != nil {
 				// A transaction commits all that was polled of a partition or nothing: none of it is taken now.
 				s.hold(ctx, rec, first[at], err)
@@ -491,6 +492,9 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 			return fmt.Errorf("%d transactions were aborted one after another, the last: %w", s.fenced, errOr(err, "the group is rebalancing"))
 		}
 		return nil
+	case mutant.Is(mutant.Unknown):
+		tx.rollback()
+		return nil
 	default:
 		s.unsure = true
 		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
@@ -590,6 +594,10 @@ func (tx *transaction) commit() error {
 }
 
 func (tx *transaction) rollback() {
+	if mutant.Is(mutant.Rollback) {
+		_ = tx.commit() // a mutant need not be careful
+		return
+	}
 	for _, b := range tx.touched {
 		b.rollback()
 	}
