@@ -114,7 +114,7 @@ func (s *apiService) build(metrics prometheus.Registerer) error {
 	s.API, err = api.New(api.Config{
 		Title: a.Domain.Name, Version: version, Listen: a.values.String("api.listen"), Tokens: s.tokens, Insecure: a.values.Bool("api.insecure"),
 		Hosts: a.values.Strings("api.hosts"), Aggregates: a.Domain.Aggregates, Projections: a.Domain.Projections,
-		Client:   producer.ClientConfig{Brokers: a.values.Strings("kafka.brokers"), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log},
+		Client:   producer.ClientConfig{Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log},
 		Postgres: s.pool, CacheSize: a.values.Int("api.cache-size"), Logger: a.log, Metrics: metrics,
 	})
 	if err != nil {

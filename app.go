@@ -1,6 +1,7 @@
 package ledgerline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,9 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -31,11 +29,11 @@ var (
 		{Key: "log.level", Default: "info", Help: "least level to log: debug, info, warn or error"},
 		{Key: "log.format", Default: "text", Help: "text or json"},
 	}
-	kafkaSettings = []cli.Setting{
+	kafkaSettings = append([]cli.Setting{
 		{Key: "kafka.brokers", Default: []string{"127.0.0.1:9092"}, Help: "host:port of one broker or more", Check: checkBrokers},
 		{Key: "registry.url", Default: "http://127.0.0.1:8081", Help: "schema registry", Check: checkRegistry},
 		{Key: "topic-prefix", Default: "", Help: "stands before the names of all topics and groups", Check: checkPrefix},
-	}
+	}, linkSettings...)
 	topicSettings = []cli.Setting{
 		{Key: "kafka.partitions", Default: 12, Help: "partitions of topics that are created", Check: between(1, 100_000)},
 		{Key: "kafka.replication", Default: 3, Help: "replicas of topics that are created; at most as many as brokers", Check: between(1, 1000)},
@@ -47,6 +45,9 @@ var (
 		{Key: "producer.instance", Default: "", Help: "name of this producer in its group, another for each: after a crash it has its partitions back without a rebalance"},
 		{Key: "producer.sessions", Default: 1, Help: "members of the group in this process, each with a share of the partitions", Check: between(1, 64)},
 		{Key: "producer.group", Default: producer.GroupClassic, Help: "protocol of the consumer group: classic, or consumer (KIP-848)", Check: checkGroup},
+		{Key: "producer.state-dir", Default: "", Help: "folder of local state, which makes a restart fast; none: in memory"},
+		{Key: "producer.memory-aggregates", Default: 200_000, Help: "aggregates of a kind held in memory; others are read from local state when needed", Check: between(1, 1_000_000_000)},
+		{Key: "producer.snapshot-events", Default: 50_000, Help: "events of a partition that need be in no snapshot yet: what a restore reads at least", Check: between(1, 1_000_000_000)},
 		{Key: "producer.reply-topics", Default: []string{}, Help: "topics that commands may ask replies to be copied to; patterns with *"},
 	}
 	storeSettings = []cli.Setting{
@@ -65,8 +66,12 @@ type App struct {
 	Domain   Domain
 	Out, Err io.Writer // for programs, and for people
 
-	values *cli.Values
-	log    *slog.Logger
+	running string // the command, without the program's name
+	values  *cli.Values
+	links   links
+	log     *slog.Logger
+
+	stateDir string // of producers, unless the settings name one
 }
 
 // withSettings gives a command its flags and has its settings loaded and checked before it runs.
@@ -108,6 +113,7 @@ func (a *App) load(cmd *cobra.Command) error {
 		return err
 	}
 	a.values = values
+	_, a.running, _ = strings.Cut(cmd.CommandPath(), " ")
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(values.String("log.level"))); err != nil {
 		return cli.Usage(fmt.Errorf("--log-level is %q: give debug, info, warn or error", values.String("log.level")))
@@ -145,27 +151,6 @@ func (a *App) Exit(code int, err error) error { return cli.Exit(code, err) }
 // Usage marks an error as one of the caller: exit code 2.
 func (a *App) Usage(err error) error { return cli.Usage(err) }
 
-func (a *App) kafkaOptions() []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(a.values.Strings("kafka.brokers")...), kgo.ClientID("ledgerline")}
-}
-
-// kafkaAdmin is a client to ask brokers with; its Close ends its connections.
-func (a *App) kafkaAdmin() (*kadm.Client, error) {
-	cl, err := kgo.NewClient(a.kafkaOptions()...)
-	if err != nil {
-		return nil, err
-	}
-	return kadm.NewClient(cl), nil
-}
-
-func (a *App) registry() (*schemas.Registry, error) {
-	cl, err := sr.NewClient(sr.URLs(strings.Split(a.values.String("registry.url"), ",")...))
-	if err != nil {
-		return nil, cli.Usage(fmt.Errorf("--registry-url is %q: %w", a.values.String("registry.url"), err))
-	}
-	return schemas.NewRegistry(cl), nil
-}
-
 // Client runs a client of one aggregate kind for as long as use runs.
 func (a *App) Client(ctx context.Context, kind string, use func(context.Context, *producer.Client) error) error {
 	def, err := a.Domain.aggregate(kind)
@@ -177,7 +162,7 @@ func (a *App) Client(ctx context.Context, kind string, use func(context.Context,
 		return err
 	}
 	client := producer.NewClient(producer.ClientConfig{
-		Brokers: a.values.Strings("kafka.brokers"), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log,
+		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"), Logger: a.log,
 	}, def)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -212,9 +197,11 @@ func (a *App) producerConfig() (producer.Config, error) {
 	return producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
-		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"), ReplyTopics: a.values.Strings("producer.reply-topics"),
 		InstanceID: a.values.String("producer.instance"), Sessions: a.values.Int("producer.sessions"), Group: a.values.String("producer.group"),
-		Logger: a.log,
+		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"),
+		StateDir: cmp.Or(a.values.String("producer.state-dir"), a.stateDir), MemoryAggregates: a.values.Int("producer.memory-aggregates"), SnapshotEvents: a.values.Int("producer.snapshot-events"),
+		ReplyTopics: a.values.Strings("producer.reply-topics"),
+		Logger:      a.log,
 	}, nil
 }
 

@@ -37,6 +37,9 @@ func (a *App) check(settings []cli.Setting) error {
 	if most := a.values.Int("kafka.replication"); has["kafka.min-insync"] && a.values.Given("kafka.brokers") && most > 0 && a.values.Int("kafka.min-insync") > most {
 		errs = append(errs, fmt.Errorf("--kafka-min-insync is %d: give at most --kafka-replication, which is %d", a.values.Int("kafka.min-insync"), most))
 	}
+	if has["kafka.brokers"] {
+		errs = append(errs, a.readLinks())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return cli.Usage(err)
 	}

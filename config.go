@@ -19,7 +19,7 @@ type settingDocument struct {
 	Key         string `json:"key"`
 	Value       any    `json:"value"`
 	Origin      string `json:"origin"`
-	Flag        string `json:"flag"`
+	Flag        string `json:"flag,omitempty"` // secrets have none
 	Environment string `json:"environment"`
 	Help        string `json:"help"`
 }
@@ -47,9 +47,11 @@ addresses that can't be read. It connects to nothing.`,
 	cmd.RunE = func(*cobra.Command, []string) error {
 		var docs []settingDocument
 		for _, s := range allSettings() {
-			docs = append(docs, settingDocument{
-				Key: s.Key, Value: readable(a.values.Value(s.Key)), Origin: a.values.Origin(s.Key), Flag: "--" + s.Flag(), Environment: s.Env(), Help: s.Help,
-			})
+			d := settingDocument{Key: s.Key, Value: readable(a.values.Value(s.Key)), Origin: a.values.Origin(s.Key), Flag: "--" + s.Flag(), Environment: s.Env(), Help: s.Help}
+			if s.Secret {
+				d.Value, d.Flag = hidden(a.values.String(s.Key)), ""
+			}
+			docs = append(docs, d)
 		}
 		var err error
 		if asJSON {
@@ -65,6 +67,14 @@ addresses that can't be read. It connects to nothing.`,
 		return errors.Join(err, a.check(sharedSettings()))
 	}
 	return a.withFlags(cmd, sharedSettings())
+}
+
+// hidden tells a secret that is given from one that is not.
+func hidden(secret string) string {
+	if secret == "" {
+		return ""
+	}
+	return "(not shown)"
 }
 
 // readable is a value as people read it, without the passwords of URLs.

@@ -15,8 +15,9 @@ func TestConfigCheck_SaysWhereEachValueCameFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("LEDGERLINE_KAFKA_REPLICATION", "4")
+	t.Setenv("LEDGERLINE_KAFKA_SASL_PASSWORD", "secret4")
 	t.Setenv("LEDGERLINE_POSTGRES_URL", "host=db user=me password=secret2")
-	code, out, errOut := run(t, "config", "check", "--json", "--config", file, "--topic-prefix", "test.", "--clickhouse-url", "http://me:secret3@ch:8123")
+	code, out, errOut := run(t, "config", "check", "--json", "--config", file, "--topic-prefix", "test.", "--clickhouse-url", "http://me:secret3@ch:8123", "--kafka-sasl-mechanism", "SCRAM-SHA-512", "--kafka-sasl-user", "me")
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errOut)
 	}
@@ -33,6 +34,8 @@ func TestConfigCheck_SaysWhereEachValueCameFrom(t *testing.T) {
 		"topic-prefix":      {`"test."`, "flag --topic-prefix"},
 		"producer.window":   {`"1h0m0s"`, "default"},
 		"registry.url":      {`"http://user:xxxxx@registry:8081"`, "file " + file},
+
+		"kafka.sasl-password": {`"(not shown)"`, "environment LEDGERLINE_KAFKA_SASL_PASSWORD"},
 	}
 	for _, d := range docs {
 		w, ok := want[d.Key]
@@ -61,6 +64,10 @@ func TestConfigCheck_FindsMistakes(t *testing.T) {
 		"min-insync": {[]string{"--kafka-replication", "1", "--kafka-min-insync", "2"}, "--kafka-min-insync is 2"},
 		"postgres":   {[]string{"--postgres-url", "foo"}, "--postgres-url is foo: "},
 		"clickhouse": {[]string{"--clickhouse-url", "ftp://x"}, "--clickhouse-url is ftp://x: "},
+		"mechanism":  {[]string{"--kafka-sasl-mechanism", "GSSAPI"}, "--kafka-sasl-mechanism is GSSAPI: give one of PLAIN, SCRAM-SHA-256"},
+		"login":      {[]string{"--kafka-sasl-mechanism", "PLAIN", "--kafka-tls-ca", "/none"}, "PLAIN wants --kafka-sasl-user"},
+		"password":   {[]string{"--kafka-sasl-password", "x"}, "unknown flag: --kafka-sasl-password; did you mean --kafka-sasl-password-file?"},
+		"registry":   {[]string{"--registry-token-file", "/none"}, "--registry-token-file: open /none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if code, _, errOut := run(t, append([]string{"config", "check"}, c.args...)...); code != 2 || !strings.Contains(errOut, c.want) {

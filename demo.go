@@ -193,6 +193,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	d.dir = dir
+	d.app.stateDir = filepath.Join(d.dir, "state")
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}

@@ -85,6 +85,9 @@ func Run(ctx context.Context, d Domain, args []string, out, err io.Writer) int {
 	code, failure := cli.Code(root.ExecuteContext(ctx))
 	if failure != nil {
 		fmt.Fprintf(err, "%s: %v\n", root.Name(), failure)
+		if hint := app.hint(ctx, failure); hint != "" {
+			fmt.Fprintln(err, hint)
+		}
 		if errors.Is(failure, syscall.ECONNREFUSED) {
 			fmt.Fprintf(err, "Nothing listens there. Does it run? \"%s demo\" starts everything here; config check shows the addresses\n", root.Name())
 		}
@@ -140,6 +143,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 		a.topicsCommand(),
 		a.queryCommand(),
 		a.traceCommand(),
+		a.dlqCommand(),
 		a.verifyCommand(),
 		a.benchmarkCommand(),
 		a.newCommand(),

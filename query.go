@@ -66,6 +66,8 @@ one, read-only and within the question's limits, and prints the answer with how 
 		switch {
 		case errors.Is(err, projector.ErrNotBuilt):
 			return fmt.Errorf("%w: has a projector run on this server? (%s projector)", err, a.Domain.Name)
+		case errors.Is(err, analytics.ErrUnavailable):
+			return fmt.Errorf("%w (--clickhouse-url is %v)", err, readable(a.values.String("clickhouse.url")))
 		case err != nil:
 			return err
 		}

@@ -3,6 +3,8 @@ package ledgerline_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -30,6 +32,8 @@ func TestQuery_ListsAsksAndSaysWhatIsWrong(t *testing.T) {
 	r.Account("ann", "EUR", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	r.Move("ann", "EUR", time.Date(2026, 1, 3, 3, 4, 5, 0, time.UTC), 12_345, "wages")
 	r.Write()
+	notClickHouse := httptest.NewServer(http.NotFoundHandler())
+	defer notClickHouse.Close()
 	for _, test := range []struct {
 		args      []string
 		code      int
@@ -48,7 +52,8 @@ func TestQuery_ListsAsksAndSaysWhatIsWrong(t *testing.T) {
 		{[]string{"query", "--csv"}, 2, "", "go with the NAME"},
 		{[]string{"query", "a", "b"}, 2, "", "at most one NAME"},
 		{[]string{"query", "top-accounts", "--clickhouse-url="}, 2, "", "--clickhouse-url"},
-		{[]string{"query", "top-accounts", "--clickhouse-url=http://127.0.0.1:1"}, 1, "", "connection refused"},
+		{[]string{"query", "top-accounts", "--clickhouse-url=http://me:secret@127.0.0.1:1"}, 1, "", "ledgerline: ask top-accounts: ClickHouse does not answer: dial tcp 127.0.0.1:1: connect: connection refused (--clickhouse-url is http://me:xxxxx@127.0.0.1:1)"},
+		{[]string{"query", "top-accounts", "--clickhouse-url=" + notClickHouse.URL}, 1, "", "what answers there is something else: HTTP 404"},
 	} {
 		code, out, said := runDomain(t, bank.Domain(), test.args...)
 		if code != test.code || !strings.Contains(out, test.out) || !strings.Contains(said, test.said) {

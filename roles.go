@@ -157,13 +157,16 @@ func (a *App) serve(ctx context.Context, build func(s *admin, run func(name stri
 	defer stop()
 	var work, listening errgroup.Group
 	err = build(s, func(name string, ready func() error, run func(context.Context) error) {
-		s.parts[name] = ready
+		s.parts[name] = func() error { return a.hinted(ready()) }
 		work.Go(func() error { return run(ctx) })
 	})
 	if err != nil {
 		_ = s.listener.Close()
 		return err
 	}
+	watch := a.rightsOf(a.running)
+	s.parts["rights"] = watch.ready
+	listening.Go(func() error { watch.run(ctx); return nil })
 	listening.Go(func() error { return s.serve(ctx) })
 	a.log.Info("started", "admin", "http://"+s.listener.Addr().String())
 	err = work.Wait()

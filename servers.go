@@ -109,8 +109,12 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 		s.list = append(s.list, startedServer{p.name, started[i]})
 		key, value := p.set(started[i])
 		values[key] = value
-		if p.name == "kafka" { // one broker holds one copy
+		switch p.name {
+		case "kafka": // one broker holds one copy
 			values["kafka.replication"], values["kafka.min-insync"] = 1, 1
+			s.app.links.kafka = nil // it wants no TLS and no login, whatever is set for others
+		case "registry":
+			s.app.links.registry = nil
 		}
 	}
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
+	"github.com/ledgerline-es/ledgerline/internal/rights"
 	"github.com/ledgerline-es/ledgerline/producer"
-	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // topicDocument is a topic as topics --json and topics plan --json print it.
@@ -34,7 +34,8 @@ func (a *App) topicsCommand() *cobra.Command {
 		Long: `Lists the topics of every kind and compares them with what they have to be. A difference that could lose or double something
 is printed with its remedy, and the exit code is 1; topics that are missing are no failure: a producer creates them.
 
-Where creating topics is somebody else's task, "topics plan" prints what is to be created and who needs which rights.`,
+Where creating topics is somebody else's task, "topics plan" prints what is to be created and who needs which rights;
+"topics acl" gives those rights.`,
 		Example: fmt.Sprintf("  %[1]s topics\n  %[1]s topics plan --kafka-replication 3 > create-topics.sh\n  %[1]s topics create", a.Domain.Name),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
@@ -54,7 +55,7 @@ Where creating topics is somebody else's task, "topics plan" prints what is to b
 		}
 		return a.printTopics(states, asJSON)
 	}
-	cmd.AddCommand(a.topicsPlanCommand(), a.topicsCreateCommand())
+	cmd.AddCommand(a.topicsPlanCommand(), a.topicsCreateCommand(), a.topicsACLCommand())
 	return a.withSettings(cmd, kafkaSettings, topicSettings, producerSettings)
 }
 
@@ -168,21 +169,17 @@ func (a *App) printTopics(states []producer.TopicState, asJSON bool) error {
 	return err
 }
 
-// right is what a principal may do with a resource.
-type right struct {
-	principal, resource, name string
-	prefixed                  bool
-	operations                []string
-}
-
 // printPlan prints a script of Kafka's own tools.
 func (a *App) printPlan(w io.Writer, specs []producer.TopicSpec) error {
+	platform, err := a.platform()
+	if err != nil {
+		return err
+	}
 	var b strings.Builder
 	b.WriteString(`#!/usr/bin/env bash
 # Topics of ` + a.Domain.Name + `, and the rights of its roles.
 set -euo pipefail
 : "${BROKERS:?host:port of a broker}"
-: "${PRODUCER:=User:producer}" "${PROJECTOR:=User:projector}" "${CLIENT:=User:client}" # principals
 tool() { "$1" --bootstrap-server "$BROKERS" ${COMMAND_CONFIG:+--command-config "$COMMAND_CONFIG"} "${@:2}"; }
 
 `)
@@ -193,43 +190,12 @@ tool() { "$1" --bootstrap-server "$BROKERS" ${COMMAND_CONFIG:+--command-config "
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\n# Without authorisation in the cluster, what follows is not needed.\n")
-	for _, r := range a.rights() {
-		fmt.Fprintf(&b, `tool kafka-acls.sh --add --allow-principal "$%s" --%s %s`, r.principal, r.resource, r.name)
-		if r.prefixed {
-			b.WriteString(" --resource-pattern-type prefixed")
-		}
-		for _, o := range r.operations {
-			b.WriteString(" --operation " + o)
-		}
-		b.WriteString("\n")
+	b.WriteString("\n# Without authorisation in the cluster, what follows is not needed. An empty principal leaves a role out.\n")
+	for _, role := range rights.Roles() {
+		variable := strings.ToUpper(string(role))
+		fmt.Fprintf(&b, "\n: \"${%s=User:%s}\"\n", variable, role)
+		b.WriteString(aclScript("\"$"+variable+"\"", `[ -z "$`+variable+`" ] || `, platform.Of(role)))
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err = io.WriteString(w, b.String())
 	return err
-}
-
-// rights are those that the roles need: only the producer writes the event store.
-func (a *App) rights() []right {
-	prefix := a.values.String("topic-prefix")
-	var all []right
-	add := func(principal, resource, name string, prefixed bool, operations ...string) {
-		all = append(all, right{principal, resource, name, prefixed, operations})
-	}
-	for _, def := range a.Domain.Aggregates {
-		t := schemas.TopicsOf(prefix, def.KindName())
-		for _, name := range []string{t.Commands, t.Internal, t.Events, t.Snapshots, t.Replies} {
-			add("PRODUCER", "topic", name, false, "Read", "Write", "Describe", "DescribeConfigs")
-		}
-		add("PRODUCER", "topic", t.DeadLetters, false, "Write", "Describe", "DescribeConfigs")
-		add("PRODUCER", "group", prefix+def.KindName()+".producer", false, "Read")
-		add("PRODUCER", "transactional-id", prefix+def.KindName()+".producer", true, "Write", "Describe")
-		add("CLIENT", "topic", t.Commands, false, "Write", "Describe")
-		add("CLIENT", "topic", t.Replies, false, "Read", "Describe")
-		add("PROJECTOR", "topic", t.Events, false, "Read", "Describe")
-	}
-	add("PRODUCER", "topic", schemas.PinsTopic(prefix), false, "Read", "Write", "Describe", "DescribeConfigs")
-	for _, p := range a.Domain.Projections {
-		add("PROJECTOR", "group", prefix+p.ProjectionName(), false, "Read")
-	}
-	return all
 }

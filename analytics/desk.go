@@ -93,13 +93,11 @@ func (d *Desk) Ask(ctx context.Context, name string, params map[string]string) (
 
 func (d *Desk) reach(ctx context.Context, q Query) (*clickhouse.Reach, error) {
 	return d.reading.do(ctx, q.Projection, func(ctx context.Context) (*clickhouse.Reach, error) {
-		ctx, cancel := q.bound(ctx)
-		defer cancel()
 		var earlier *clickhouse.Reach
 		if known, ok := d.known.Load(q.Projection); ok {
 			earlier = known.(*clickhouse.Reach)
 		}
-		r, err := clickhouse.ReadReach(ctx, d.conn, "", q.Projection, earlier)
+		r, err := readReach(ctx, d.conn, q, earlier)
 		if err == nil {
 			d.known.Store(q.Projection, r)
 		}

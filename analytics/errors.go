@@ -1,11 +1,15 @@
 package analytics
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/ledgerline-es/ledgerline/projector"
 )
 
 // UnknownQueryError says that a catalogue has no question of that name.
@@ -31,14 +35,19 @@ func (e *ParamError) Error() string {
 // ErrTooLong says that the server gave a question up after its time limit.
 var ErrTooLong = errors.New("it took too long")
 
+// ErrUnavailable says that there was no answer, of any kind: the question may be asked again.
+var ErrUnavailable = errors.New("ClickHouse does not answer")
+
 // explain puts a server's refusal in words that help.
 func explain(q Query, err error) error {
 	var x *ch.Exception
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, projector.ErrNotBuilt) || errors.Is(err, context.Canceled):
+		return err
 	case !errors.As(err, &x):
-		return fmt.Errorf("ask %s: %w", q.Name, err)
+		return fmt.Errorf("ask %s: %w", q.Name, unavailable(err))
 	}
 	switch x.Code {
 	case 159, 160: // timeout exceeded, too slow
@@ -49,6 +58,21 @@ func explain(q Query, err error) error {
 		return fmt.Errorf("ask %s: %w: the user needs SELECT on the projection's database and on database ledgerline", q.Name, err)
 	}
 	return fmt.Errorf("ask %s: %w", q.Name, err)
+}
+
+// unavailable takes out of what the driver says what it was doing: connecting, mostly, in several layers.
+func unavailable(err error) error {
+	if errors.Is(err, ErrUnavailable) { // it was us who gave up
+		return ErrUnavailable
+	}
+	if at, ok := errors.AsType[*url.Error](err); ok {
+		return fmt.Errorf("%w: %w", ErrUnavailable, at.Err)
+	}
+	text := err.Error()
+	if _, answer, ok := strings.Cut(text, "[HTTP "); ok {
+		return fmt.Errorf("%w: what answers there is something else: HTTP %.200s", ErrUnavailable, answer)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // passing are the refusals that another time may not meet: too much at once, no memory, network, shutdown.

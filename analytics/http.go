@@ -292,9 +292,9 @@ func problem(name string, err error) error {
 	case errors.Is(err, ErrTooLong):
 		return api.NewProblem(http.StatusGatewayTimeout, CodeTooLong, "%v", err)
 	case errors.As(err, &refused) && !passing(refused.Code):
-		return api.NewProblem(http.StatusInternalServerError, api.CodeInternal, "ClickHouse refused the question: %v", err)
+		return api.NewProblem(http.StatusInternalServerError, api.CodeInternal, "ClickHouse refused the question; the server's log says why").Because(err)
 	}
-	return api.NewProblem(http.StatusServiceUnavailable, api.CodeStoreUnavailable, "ClickHouse does not answer: %v", err).RetryAfter(time.Second)
+	return api.NewProblem(http.StatusServiceUnavailable, api.CodeStoreUnavailable, "%v: ask again", ErrUnavailable).Because(err).RetryAfter(time.Second)
 }
 
 // paramFaults are the wrong parameters that an error tells of.

@@ -2,8 +2,10 @@ package analytics_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -143,7 +145,8 @@ func TestHTTP_WithoutAServer_SaysSo(t *testing.T) {
 	must(t, err)
 	defer conn.Close()
 	s := serve(t, &bankrows.Rows{Conn: conn}, map[string]string{"by-account.sql": byAccount})
-	if status, kind, body := s.get("/analytics/by-account", ""); status != http.StatusServiceUnavailable || kind != "application/problem+json" || !strings.Contains(body, `"store_unavailable"`) {
+	if status, kind, body := s.get("/analytics/by-account", ""); status != http.StatusServiceUnavailable || kind != "application/problem+json" || !strings.Contains(body, `"store_unavailable"`) ||
+		strings.Contains(body, "127.0.0.1") || strings.Contains(body, "sendQuery") { // what the driver says is for the log
 		t.Errorf("%d %s %s", status, kind, body)
 	}
 	if status, _, body := s.get("/analytics", ""); status != http.StatusOK || !strings.Contains(body, "by-account") {
@@ -211,5 +214,22 @@ func TestHTTP_AnswersAreKeptAndNeverOld(t *testing.T) {
 	must(t, r.Conn.Exec(t.Context(), "ALTER TABLE bank.account_events__g1 DELETE WHERE 1 SETTINGS mutations_sync = 1"))
 	if _, _, body := s.get("/analytics/by-account", ""); body != first {
 		t.Error("an answer that is still good was asked for again")
+	}
+}
+
+// A server that takes a question and says nothing is one that does not answer; a question that is too long is the asker's.
+func TestHTTP_AServerThatHangs_SaysSo(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close() // it accepts and never reads
+	conn, err := clickhouse.Connect("http://"+l.Addr().String(), 1)
+	must(t, err)
+	defer conn.Close()
+	s := serve(t, &bankrows.Rows{Conn: conn}, map[string]string{"hangs.sql": goodHeader + "-- limit: 3 rows, 1s\nSELECT 1"})
+	if status, _, body := s.get("/analytics/hangs", ""); status != http.StatusServiceUnavailable || !strings.Contains(body, `"store_unavailable"`) || strings.Contains(body, "127.0.0.1") {
+		t.Errorf("%d %s", status, body)
+	}
+	if _, err := catalogue(t, "-- limit: 3 rows, 1s\nSELECT 1").Run(t.Context(), conn, "q", nil); !errors.Is(err, analytics.ErrUnavailable) || strings.Contains(err.Error(), "sendQuery") {
+		t.Errorf("%v", err)
 	}
 }

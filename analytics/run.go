@@ -12,7 +12,7 @@ import (
 )
 
 // Run asks a question. params are its parameters by name; those left out take their defaults. The error is an
-// *UnknownQueryError, *ParamError (joined, when several), projector.ErrNotBuilt, ErrTooLong, or one of the server's.
+// *UnknownQueryError, *ParamError (joined, when several), projector.ErrNotBuilt, ErrTooLong, ErrUnavailable, or one of the server's.
 func (c *Catalogue) Run(ctx context.Context, conn ch.Conn, name string, params map[string]string) (*Answer, error) {
 	q, err := c.Query(name)
 	if err != nil {
@@ -22,12 +22,20 @@ func (c *Catalogue) Run(ctx context.Context, conn ch.Conn, name string, params m
 	if err != nil {
 		return nil, err
 	}
-	before, err := clickhouse.ReadReach(ctx, conn, "", q.Projection, nil)
+	before, err := readReach(ctx, conn, q, nil)
 	if err != nil {
 		return nil, err
 	}
 	answer, _, err := ask(ctx, conn, q, values, before)
 	return answer, err
+}
+
+// readReach reads how far a question's projection reaches.
+func readReach(ctx context.Context, conn ch.Conn, q Query, earlier *clickhouse.Reach) (*clickhouse.Reach, error) {
+	ctx, cancel := q.bound(ctx)
+	defer cancel()
+	r, err := clickhouse.ReadReach(ctx, conn, "", q.Projection, earlier)
+	return r, explain(q, err)
 }
 
 // graceTime is what the way to the server and back may take beside a question's own limit.
@@ -45,9 +53,11 @@ func ask(ctx context.Context, conn ch.Conn, q Query, values map[string]string, b
 	if err != nil {
 		return nil, nil, explain(q, err)
 	}
-	after, err := before.Again(ctx, conn)
+	bounded, cancel := q.bound(ctx)
+	defer cancel()
+	after, err := before.Again(bounded, conn)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, explain(q, err)
 	}
 	a.AsOf = asOf(before, after)
 	if a.AsOf.holdsEvents() {
@@ -79,12 +89,12 @@ func (a AsOf) holdsEvents() bool {
 	return false
 }
 
-// bound ends a question whose server does not end it in time. The context has no deadline that shows: the driver would
+// bound ends a question whose server does not end it in time, as it would if it were well. The context has no deadline that shows: the driver would
 // make a time limit of its own out of it, in place of the question's.
 func (q Query) bound(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
 	follow := context.AfterFunc(parent, func() { cancel(context.Cause(parent)) })
-	timer := time.AfterFunc(q.Timeout+graceTime, func() { cancel(ErrTooLong) })
+	timer := time.AfterFunc(q.Timeout+graceTime, func() { cancel(ErrUnavailable) })
 	return ctx, func() {
 		timer.Stop()
 		follow()

@@ -5,12 +5,14 @@
 //	config.go     Config
 //	serve.go      the server, and what each request passes: metrics, recovery, guards
 //	guard.go      who may ask: Host, Origin, media type, size, tokens
+//	strict.go     JSON that can be read in one way only
 //	tokens.go     the file of tokens
 //	problem.go    problem+json and its codes
 //	place.go      how far in the log an answer reaches (the token is schemas.Position)
 //	write.go      Submit: a command, its reply, or 202 and where to look
 //	writer.go     the client of one kind, kept alive; who waits, and whether anybody answers
 //	replies.go    the replies of late
+//	lookup.go     what became of a command that another instance took, by the log
 //	read.go       Projection: rows with the position that they are of, waiting for a position
 //	stands.go     where each projection stands: one look for all who wait
 //	follow.go     the events as this instance sees them come

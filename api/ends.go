@@ -65,10 +65,7 @@ func (f *follower) ask(ctx context.Context) *question {
 // answer sends a question, and then the one that has come together meanwhile.
 func (f *follower) answer(ctx context.Context, q *question) {
 	for q != nil {
-		f.mu.Lock()
-		adm := f.admin
-		f.mu.Unlock()
-		q.ends, q.err = endsOf(ctx, adm, f.topic)
+		q.ends, q.err = endsOf(ctx, f.asker(), f.topic)
 		close(q.done)
 		f.mu.Lock()
 		q, f.queued = f.queued, nil

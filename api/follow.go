@@ -237,6 +237,13 @@ func (f *follower) partition(id string) (int32, bool) {
 	return schemas.Partition(id, int32(len(f.next))), true
 }
 
+// asker is the client that asks the brokers; nil while there is none.
+func (f *follower) asker() *kadm.Client {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.admin
+}
+
 // position is what was seen.
 func (f *follower) position() Position {
 	f.mu.Lock()

@@ -31,6 +31,12 @@ type echoInput struct {
 	}
 }
 
+type countInput struct {
+	Body struct {
+		Count int64 `json:"count"`
+	}
+}
+
 type echoOutput struct {
 	Body struct {
 		Who  string `json:"who"`
@@ -76,6 +82,9 @@ func lonely(t *testing.T, change func(*Config)) *API {
 		return out, nil
 	}
 	huma.Register(a.Huma(), huma.Operation{OperationID: "echo", Method: http.MethodPost, Path: "/echo/{id}"}, echo)
+	huma.Register(a.Huma(), huma.Operation{OperationID: "count", Method: http.MethodPost, Path: "/count"}, func(context.Context, *countInput) (*struct{}, error) {
+		return &struct{}{}, nil
+	})
 	return a
 }
 
@@ -151,6 +160,17 @@ func TestGuard_OnLoopback(t *testing.T) {
 		{method: "POST", path: "/echo/1", body: `{"text":`, status: 400, code: CodeInvalid, says: "body"},
 		{method: "POST", path: "/echo/1", body: `{"text":5}`, status: 422, code: CodeInvalid, says: "body.text"},
 		{method: "POST", path: "/echo/1", body: `{"txt":"a","text":"b"}`, status: 422, code: CodeInvalid, says: "txt"},
+		// What two readers could understand differently.
+		{method: "POST", path: "/echo/1", body: `{"text":"a","text":"b"}`, status: 400, code: CodeInvalid, says: "twice"},
+		{method: "POST", path: "/echo/1", body: `{"text":"a","TEXT":"b"}`, status: 400, code: CodeInvalid, says: "capitals"},
+		{method: "POST", path: "/echo/1", body: "{\"text\":\"\xff\"}", status: 400, code: CodeInvalid, says: "UTF-8"},
+		{method: "POST", path: "/echo/1", body: `{"text":"\ud83d"}`, status: 400, code: CodeInvalid, says: "half"},
+		{method: "POST", path: "/echo/1", body: `{"text":"\ud83d\ude00 \\ud83d \u00e9"}`, status: 200, says: `😀 \\ud83d é`},
+		{method: "POST", path: "/count", body: `{"count":5.0}`, status: 422, code: CodeInvalid, says: "count cannot be 5.0: give digits"},
+		{method: "POST", path: "/count", body: `{"count":9223372036854775808}`, status: 422, code: CodeInvalid, says: "64 bits"},
+		{method: "POST", path: "/count", body: `{"count":1e999}`, status: 400, code: CodeInvalid, says: "1e999 is too large"},
+		{method: "POST", path: "/echo/1", body: ok, headers: map[string]string{"Content-Encoding": "gzip"}, status: 415, code: CodeMediaType, says: "gzip"},
+		{method: "GET", path: "/", status: 302},
 		{method: "POST", path: "/echo/1?limit=0", body: ok, status: 422, code: CodeInvalid, says: "query.limit"},
 		{method: "GET", path: "/nothing", status: 404, code: CodeNotFound, says: "/docs"},
 		{method: "DELETE", path: "/stats", status: 405, code: CodeMethod},
@@ -188,9 +208,11 @@ func TestGuard_Tokens(t *testing.T) {
 	for _, c := range []call{
 		{method: "POST", path: "/echo/1", body: `{"text":"x"}`, headers: with("Bearer secret-a"), status: 200, says: `"who":"alice"`},
 		{method: "POST", path: "/echo/1", body: `{"text":"x"}`, headers: with("Bearer secret-b"), status: 401, code: CodeUnauthorized},
+		{method: "POST", path: "/echo/1", body: `{"text":"x"}`, headers: with("bearer secret-a"), status: 200, says: `"who":"alice"`},
 		{method: "POST", path: "/echo/1", body: `{"text":"x"}`, headers: with("secret-a"), status: 401, code: CodeUnauthorized},
 		{method: "POST", path: "/echo/1", body: `{"text":"x"}`, headers: with(""), status: 401, code: CodeUnauthorized, says: "Bearer"},
 		{method: "GET", path: "/stats", headers: with(""), status: 401, code: CodeUnauthorized},
+		{method: "GET", path: "/", headers: with(""), status: 302},
 		{method: "GET", path: "/docs", headers: with(""), status: 200},
 		{method: "GET", path: "/openapi.json", headers: with(""), status: 200, says: `"bearer"`},
 		{method: "GET", path: "/docsy", headers: with(""), status: 401, code: CodeUnauthorized},

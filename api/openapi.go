@@ -79,6 +79,9 @@ What is refused is answered as application/problem+json with a stable code.`
 
 // transform gives huma's errors our form, and keeps what failed inside for the log.
 func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
+	if p, ok := v.(*Problem); ok && p.cause != nil {
+		a.log.Warn("a request could not be answered", "method", ctx.Method(), "path", ctx.Operation().Path, "status", p.Status, "code", p.Code, "error", p.cause)
+	}
 	e, ok := v.(*huma.ErrorModel)
 	if !ok {
 		return v, nil
@@ -113,7 +116,7 @@ var jsonFormat = huma.Format{
 		_, err := w.Write(body.Bytes())
 		return err
 	},
-	Unmarshal: json.Unmarshal,
+	Unmarshal: readJSON,
 }
 
 //go:embed docs
@@ -147,6 +150,7 @@ func (a *API) registerDocs() {
 			_, _ = w.Write(text) // the asker may be gone
 		}
 	}
+	a.router.Get("/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, docsPath, http.StatusFound) })
 	a.router.Get(docsPath, page("index.html"))
 	a.router.Get(docsPath+"/page.js", page("page.js"))
 	a.router.Get(docsPath+"/page.css", page("page.css"))

@@ -45,10 +45,15 @@ func (p Page) After(scope string) (string, error) {
 	}
 	text, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	of, at, ok := strings.Cut(string(text), " ")
-	if err != nil || !ok || of != scope {
-		return "", NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "cursor is %.80q: give next_cursor of the page before, of the same list", p.Cursor)
+	if err != nil || !ok || of != scope || at == "" {
+		return "", p.BadCursor()
 	}
 	return at, nil
+}
+
+// BadCursor is the answer to a cursor that no page gave.
+func (p Page) BadCursor() *Problem {
+	return NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "cursor is %.80q: give next_cursor of the page before, of the same list", p.Cursor)
 }
 
 // Time is a time in a body: UTC, always with six decimals.

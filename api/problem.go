@@ -21,7 +21,7 @@ const (
 	CodeNotFound         = "not_found"          // 404: there is no such route or thing
 	CodeCommandUnknown   = "command_unknown"    // 404: no reply to that command is remembered
 	CodeMethod           = "method_not_allowed" // 405
-	CodeBodyTimeout      = "body_timeout"       // 408: the body did not come
+	CodeBodyTimeout      = "body_timeout"       // 408: the body did not come in time
 	CodeBodyTooLarge     = "body_too_large"     // 413
 	CodeMediaType        = "media_type"         // 415: bodies are JSON
 	CodeGone             = "client_gone"        // 499: nobody reads this answer, it is for the metrics
@@ -50,6 +50,7 @@ type Problem struct { //nolint:errname // as RFC 9457 calls it
 	Errors []Fault `json:"errors,omitempty" doc:"the places in the request that are wrong"`
 
 	headers http.Header
+	cause   error
 }
 
 // Fault is one place in a request that is wrong.
@@ -77,6 +78,15 @@ func (p *Problem) GetHeaders() http.Header { return p.headers }
 func (p *Problem) ContentType(string) string { return problemJSON }
 
 const problemJSON = "application/problem+json"
+
+// Because keeps what failed inside for the log: names of servers and users are not for who asks.
+func (p *Problem) Because(err error) *Problem {
+	p.cause = err
+	return p
+}
+
+// Unwrap gives what Because was told.
+func (p *Problem) Unwrap() error { return p.cause }
 
 // RetryAfter says when to try again, in whole seconds.
 func (p *Problem) RetryAfter(after time.Duration) *Problem {

@@ -112,7 +112,7 @@ func (p *Projection) wanted(id string, all Position) Position {
 func (p *Projection) behind(b budget, what string) *Problem {
 	p.api.metrics.behind.Inc()
 	if err := p.api.stands.ready(); err != nil {
-		return unavailable(CodeStoreUnavailable, "%v", err)
+		return storeUnavailable(err)
 	}
 	return unavailable(CodeBehind, "projection %s stands at %s and did not come to %s within %v: ask again, or with a longer wait",
 		p.name, p.api.stands.at(p.name), what, b.wait)
@@ -171,8 +171,11 @@ func selectRows[T any](ctx context.Context, p *Projection, id, sql string, row R
 	if errors.As(err, &answer) && !passing(answer.Code) {
 		return nil, place, fmt.Errorf("read projection %s: %w", p.name, err)
 	}
-	p.api.log.Warn("postgres does not answer", "projection", p.name, "error", err)
-	return nil, place, unavailable(CodeStoreUnavailable, "the database does not answer: %v", err)
+	return nil, place, storeUnavailable(fmt.Errorf("read projection %s: %w", p.name, err))
+}
+
+func storeUnavailable(why error) *Problem {
+	return unavailable(CodeStoreUnavailable, "the database does not answer: ask again").Because(why)
 }
 
 // noTable says that a schema or a table is not there.

@@ -3,6 +3,7 @@ package api
 import (
 	"sync"
 
+	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
@@ -29,7 +30,11 @@ func (r *replies) add(id string, reply *ledgerline.Reply) {
 	key := commandKey{id, reply.CommandID}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, again := r.known[key]; !again {
+	before, again := r.known[key]
+	if again && reply.Code == producer.CodeCommandIDReused && before.Code != reply.Code {
+		return // that is about another command, which was not let have this id
+	}
+	if !again {
 		delete(r.known, r.ring[r.at])
 		r.ring[r.at] = key
 		r.at = (r.at + 1) % len(r.ring)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -105,6 +106,16 @@ func (in Write) NewID(ctx context.Context) string {
 
 // ETag is the entity tag of an aggregate's version.
 func ETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// HasETag says whether an If-None-Match header names a version (RFC 9110, 13.1.2): alone, in a list, weak, or as *.
+func HasETag(header string, version int64) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == ETag(version) {
+			return true
+		}
+	}
+	return false
+}
 
 // apply puts the request's own into the command.
 func (in Write) apply(ctx context.Context, a *API, cmd *producer.Command) (wait time.Duration, err error) {
@@ -210,20 +221,28 @@ func (a *API) CommandsAt(kind, path string) {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: kind + "-command", Method: http.MethodGet, Path: path, Tags: []string{kind},
 		Summary:     "What became of a command",
-		Description: "202 while its reply is not here yet, then the reply. Replies of the last thousands of commands are remembered.",
+		Description: "202 while its reply is not here yet, then the reply, for some minutes. Any instance knows, also one that was started since.",
 	}, func(ctx context.Context, in *commandInput) (*commandOutput, error) {
 		key := commandKey{in.ID, in.CommandID}
-		if r := w.replies.find(key); r != nil {
+		reply, waits := w.replies.find(key), w.waitsFor(key)
+		if reply == nil && !waits {
+			var err error
+			if reply, waits, err = w.lookUp(ctx, key); err != nil {
+				return nil, unavailable(CodeLogUnavailable, "the log could not be asked what became of the command: ask again").
+					Because(fmt.Errorf("look up command %s of %s: %w", in.CommandID, in.ID, err))
+			}
+		}
+		switch {
+		case reply != nil:
 			if place, ok := w.follower.end(ctx, in.ID); ok {
 				exchangeOf(ctx).position = Position{place}
 			}
-			return &commandOutput{ReplyBody(*r)}, nil
-		}
-		if w.waitsFor(key) {
+			return &commandOutput{ReplyBody(*reply)}, nil
+		case waits:
 			return nil, &Late{CommandID: in.CommandID, Status: "pending", location: w.commandPath(in.ID, in.CommandID)}
 		}
 		return nil, NewProblem(http.StatusNotFound, CodeCommandUnknown,
-			"no reply to command %.200q of %s is remembered here, and none is waited for: send the command again with the same Idempotency-Key to get its first reply", in.CommandID, in.ID)
+			"command %.200q of %s waits for no reply, and none was given in the last minutes: send the command again with the same Idempotency-Key to get its first reply", in.CommandID, in.ID)
 	})
 }
 

@@ -20,7 +20,8 @@ type writer struct {
 	kind     string
 	follower *follower
 	replies  *replies
-	location string // path of a command, with {id} and {command_id}; empty: the domain has given none
+	location string        // path of a command, with {id} and {command_id}; empty: the domain has given none
+	looking  chan struct{} // held by who looks in the log
 
 	mu      sync.Mutex
 	client  *producer.Client // nil before the first
@@ -38,7 +39,7 @@ type lane struct {
 
 func newWriter(a *API, def producer.Definition, f *follower) *writer {
 	return &writer{
-		api: a, def: def, kind: def.KindName(), follower: f, replies: newReplies(repliesKept),
+		api: a, def: def, kind: def.KindName(), follower: f, replies: newReplies(repliesKept), looking: make(chan struct{}, 1),
 		waiting: map[commandKey]int{}, lanes: map[int32]*lane{},
 	}
 }
@@ -244,6 +245,6 @@ func isDone(p *producer.Pending) bool {
 }
 
 func (w *writer) unpublished(err error) *Problem {
-	w.api.log.Warn("command not published", "kind", w.kind, "error", err)
-	return unavailable(CodeLogUnavailable, "Kafka has not confirmed the command (%v); it may still count: send it again with the same Idempotency-Key", err)
+	return unavailable(CodeLogUnavailable, "Kafka has not confirmed the command; it may still count: send it again with the same Idempotency-Key").
+		Because(fmt.Errorf("publish a command of %s: %w", w.kind, err))
 }

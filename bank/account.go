@@ -2,7 +2,6 @@ package bank
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -123,6 +122,10 @@ func texts(c account.Command) []string {
 	return nil
 }
 
+// mostMinor is the most that an account can hold, in minor units: up to here every reader of JSON keeps whole numbers exact
+// (RFC 8259, section 6), and sums over a thousand such accounts stay within 64 bits.
+const mostMinor = 1<<53 - 1
+
 func open(s account.State, c *account.OpenAccount, m producer.Meta) decision {
 	switch {
 	case s.Status != "":
@@ -133,6 +136,8 @@ func open(s account.State, c *account.OpenAccount, m producer.Meta) decision {
 		return reject("currency_invalid", "%q is no ISO 4217 code: give three capital letters", c.Currency)
 	case c.InitialDepositMinor < 0:
 		return reject("amount_invalid", "the initial deposit is %d: give 0 or more minor units", c.InitialDepositMinor)
+	case c.InitialDepositMinor > mostMinor:
+		return reject("amount_invalid", "the initial deposit is %d: an account can hold %d minor units", c.InitialDepositMinor, int64(mostMinor))
 	}
 	opened := &account.AccountOpened{Owner: c.Owner, Currency: c.Currency}
 	if c.InitialDepositMinor == 0 {
@@ -147,8 +152,8 @@ func deposit(s account.State, c *account.DepositMoney, m producer.Meta) decision
 	if refused, no := refuseMovement(s, c.AmountMinor, c.Currency, m); no {
 		return refused
 	}
-	if c.AmountMinor > math.MaxInt64-s.BalanceMinor {
-		return reject("amount_invalid", "account %s can't hold %d minor units more", m.ID, c.AmountMinor)
+	if c.AmountMinor > mostMinor-s.BalanceMinor {
+		return reject("amount_invalid", "account %s can't hold %d minor units more: it can hold %d", m.ID, c.AmountMinor, int64(mostMinor))
 	}
 	return accept(&account.MoneyDeposited{
 		AmountMinor: c.AmountMinor, BalanceMinor: s.BalanceMinor + c.AmountMinor, Currency: s.Currency,

@@ -37,6 +37,11 @@ func TestMoneyMoves(t *testing.T) {
 	paid.When(&account.DepositMoney{AmountMinor: -5}).Rejected(t, "amount_invalid")
 	paid.When(&account.DepositMoney{AmountMinor: 5, Currency: "CZK"}).Rejected(t, "currency_mismatch")
 	paid.When(&account.DepositMoney{AmountMinor: math.MaxInt64}).Rejected(t, "amount_invalid")
+	// What an account can hold, every reader of JSON can read.
+	full := paid.When(&account.DepositMoney{AmountMinor: 1<<53 - 1 - 500}).
+		Then(t, &account.MoneyDeposited{AmountMinor: 1<<53 - 1 - 500, BalanceMinor: 1<<53 - 1, Currency: "EUR"})
+	full.When(&account.DepositMoney{AmountMinor: 1}).Rejected(t, "amount_invalid")
+	producertest.Given(Account).When(&account.OpenAccount{Owner: "ann", Currency: "EUR", InitialDepositMinor: 1 << 53}).Rejected(t, "amount_invalid")
 	producertest.Given(Account).When(&account.DepositMoney{AmountMinor: 5}).Rejected(t, "account_not_found")
 }
 

@@ -20,7 +20,8 @@ CREATE TABLE {{table}} (
         GROUP BY toDate32(business_time), currency, type, category
     ),
     PROJECTION by_account (
-        SELECT aggregate_id, max(currency), sum(amount_minor), sum(abs(amount_minor)), countIf(amount_minor != 0), countIf(type = 'AccountClosed')
+        SELECT aggregate_id, max(currency), sum(amount_minor), sum(abs(amount_minor)), countIf(amount_minor != 0), countIf(type = 'AccountClosed'),
+               countIf(amount_minor > 0), groupArrayIf(amount_minor, amount_minor != 0)
         GROUP BY aggregate_id
     )
 )

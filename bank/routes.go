@@ -3,7 +3,6 @@ package bank
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -242,7 +241,7 @@ func (r routes) summary(ctx context.Context, in *summaryInput) (*summaryOutput, 
 		return nil, notFound(in.ID)
 	}
 	out := &summaryOutput{Status: http.StatusOK, ETag: api.ETag(e.Version), Body: e.Value}
-	if in.IfNoneMatch == out.ETag {
+	if api.HasETag(in.IfNoneMatch, e.Version) {
 		out.Status = http.StatusNotModified
 	}
 	return out, nil
@@ -292,7 +291,7 @@ func (r routes) transactions(ctx context.Context, in *transactionsInput) (*trans
 	}
 	if cursor != "" {
 		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil {
-			return nil, fmt.Errorf("cursor of %s: %w", in.ID, err)
+			return nil, in.BadCursor()
 		}
 	}
 	if err := r.history.Await(ctx, in.ID, in.Read); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -154,6 +155,9 @@ func pages(t *testing.T, d *door, id, position string) {
 	}
 	d.get("/accounts/"+id+"/transactions?min_version=10&wait=1m").is(200, "")
 	d.get("/accounts/"+id+"/transactions?limit=0").is(422, "invalid_request")
+	for _, at := range []string{"x", "-", "99999999999999999999", ""} { // of this list, and yet of no page
+		d.get("/accounts/"+id+"/transactions?cursor="+base64.RawURLEncoding.EncodeToString([]byte(id+" "+at))).is(422, "invalid_request")
+	}
 	d.get("/accounts/mine/transactions?min_version=1&wait=1m").is(200, "")
 }
 
@@ -193,6 +197,24 @@ func TestCreate_Idempotent(t *testing.T) {
 		}
 	}
 	d.post("/accounts", `{"owner":"test owner","currency":"EUR","initial_deposit_minor":10001}`, "Idempotency-Key", "k").is(422, "command_id_reused")
+	// Other bodies under one key at the same moment: one is done, and each is told what became of it, not of another.
+	for round := range 10 {
+		var group sync.WaitGroup
+		for i := range answers {
+			group.Go(func() {
+				answers[i] = d.post("/accounts", fmt.Sprintf(`{"owner":"owner %d","currency":"EUR"}`, i), "Idempotency-Key", fmt.Sprint("at-once-", round))
+			})
+		}
+		group.Wait()
+		count := map[int]int{}
+		for _, a := range answers {
+			count[a.status]++
+		}
+		if count[201] != 1 || count[422] != len(answers)-1 {
+			t.Errorf("%d bodies under one key: statuses %v", len(answers), count)
+		}
+	}
+	answers[0] = d.post("/accounts", body, "Idempotency-Key", "k").is(201, "")
 	var alices, bobs openedBody
 	answers[0].as(&alices)
 	d.post("/accounts/"+alices.AccountID+"/deposits", `{"amount_minor":1}`, "Idempotency-Key", "k").is(422, "command_id_reused")
@@ -201,6 +223,11 @@ func TestCreate_Idempotent(t *testing.T) {
 	if alices.AccountID == bobs.AccountID {
 		t.Error("two principals' keys met")
 	}
+	// Also where both mean the same account: alice's is not taken for bob's, sent again.
+	d.open("shared", 0)
+	d.post("/accounts/shared/deposits", `{"amount_minor":1}`, "Idempotency-Key", "1").is(200, "")
+	d.token = "token of alice"
+	d.post("/accounts/shared/deposits", `{"amount_minor":1}`, "Idempotency-Key", "1").is(422, "command_id_reused")
 	// Who asked stands in the log.
 	for id, want := range map[string]string{alices.AccountID: "alice", bobs.AccountID: "bob"} {
 		if got := h.principals(id); !slices.Equal(got, []string{want, want}) {

@@ -37,6 +37,11 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 		t.Errorf("late: %s", late)
 	}
 	d.get(late.header.Get("Location")).is(202, "")
+	// Wherever the caller is sent, and whatever was started anew meanwhile.
+	other.get(late.header.Get("Location")).is(202, "")
+	h.door(nil).get(late.header.Get("Location")).is(202, "")
+	other.get("/accounts/acc/commands/pay").is(404, "command_unknown")
+	other.get("/accounts/nobody/commands/pay%2F1").is(404, "command_unknown")
 	d.await("writes to be refused", func() error {
 		got := d.post("/accounts/acc/deposits?wait=50ms", `{"amount_minor":1}`, "Idempotency-Key", "pay/2")
 		if got.status == 202 {
@@ -66,6 +71,10 @@ func TestWrites_LateAndThenAnswered(t *testing.T) {
 		}
 		return nil
 	})
+	h.door(nil).get(late.header.Get("Location")).is(200, "").as(&r)
+	if r.CommandID != "pay/1" || r.Outcome != producer.Accepted || r.Duplicate || r.Version != 3 {
+		t.Errorf("one that was started since says the reply is %+v", r)
+	}
 	var done doneBody
 	d.post("/accounts/acc/deposits", `{"amount_minor":1}`, "Idempotency-Key", "pay/1").is(200, "").as(&done)
 	if done.Version != 3 {

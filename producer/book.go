@@ -84,7 +84,7 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 	}
 	if a := b.window.find(c.id, c.meta.CommandID, c.at); a != nil {
 		if a.hash != c.hash {
-			return b.refuse(ctx, c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for a command with another content"})
+			return b.refuse(ctx, c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for another command: its content differs, or who asks for it"})
 		}
 		b.noteRepetition(c, h, a)
 		return b.answer(c, ledgerline.Reply{
@@ -118,7 +118,9 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 	var panicked *panicError
 	switch {
 	case errors.As(err, &panicked):
-		return b.refuse(ctx, c, refuse(CodePanic, "%v", err))
+		why := refuse(CodePanic, "panic: %v", panicked.value)
+		why.stack = string(panicked.stack)
+		return b.refuse(ctx, c, why)
 	case err != nil:
 		return b.refuse(ctx, c, refuse(CodeUndecodable, "%v", err))
 	}

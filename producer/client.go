@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,27 @@ type Pending struct {
 	once   sync.Once
 	reply  *ledgerline.Reply
 	err    error
+
+	// Under the client's lock. Others may send another command under the same id, at the same time: a reply belongs to the
+	// record that it names.
+	here  bool              // the brokers have the record …
+	at    string            // … and where, as replies name it
+	early []repliedToRecord // replies that came before that was known
 }
+
+// repliedToRecord is a reply, and the place of the command that it answers.
+type repliedToRecord struct {
+	at    string
+	reply *ledgerline.Reply
+}
+
+// answers says whether a reply is to the command at a place. One to another partition is to a forwarded command, whose first
+// place it does not name.
+func (r repliedToRecord) answers(at string) bool {
+	return r.at == at || partitionOf(r.at) != partitionOf(at)
+}
+
+func partitionOf(at string) string { return at[:strings.LastIndexByte(at, '/')+1] }
 
 // NewClient returns a Client for a kind. It does no I/O.
 func NewClient(cfg ClientConfig, def Definition) *Client {
@@ -170,12 +191,42 @@ func (c *Client) deliver(ctx context.Context, rec *kgo.Record) {
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(string(rec.Key), reply)
 	}
+	at, _ := schemas.Header(rec, schemas.HeaderID)
+	r := repliedToRecord{at, reply}
+	var answered []*Pending
 	c.mu.Lock()
-	waiting := c.pending[key]
-	delete(c.pending, key)
+	for _, p := range c.pending[key] {
+		switch {
+		case !p.here:
+			p.early = append(p.early, r)
+		case r.answers(p.at):
+			answered = append(answered, p)
+		}
+	}
 	c.mu.Unlock()
-	for _, p := range waiting {
+	for _, p := range answered {
+		p.forget()
 		p.settle(reply, nil)
+	}
+}
+
+// confirmed notes where the brokers have put the record, and takes the reply that was faster.
+func (p *Pending) confirmed(rec *kgo.Record) {
+	at := origin(rec)
+	if rec.Offset < 0 { // a repetition that the brokers knew, and no longer where from: any reply will do
+		at = ""
+	}
+	p.client.mu.Lock()
+	early := p.early
+	p.here, p.at, p.early = true, at, nil
+	p.client.mu.Unlock()
+	close(p.taken)
+	for _, r := range early {
+		if r.answers(at) {
+			p.forget()
+			p.settle(r.reply, nil)
+			return
+		}
 	}
 }
 
@@ -237,13 +288,13 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 	cl.Produce(ctx, &kgo.Record{
 		Topic: c.topics.Commands, Partition: schemas.Partition(cmd.AggregateID, partitions),
 		Key: []byte(cmd.AggregateID), Value: value, Headers: cmd.headers(c.kind),
-	}, func(_ *kgo.Record, err error) {
+	}, func(rec *kgo.Record, err error) {
 		if err != nil {
 			p.forget()
 			p.settle(nil, fmt.Errorf("publish %s to %s: %w", cmd.Record.AvroName(), cmd.AggregateID, err))
 			return
 		}
-		close(p.taken)
+		p.confirmed(rec)
 	})
 	return p, nil
 }

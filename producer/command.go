@@ -19,7 +19,7 @@ type command struct {
 	rec  *kgo.Record
 	id   string // aggregate id; the raw key when it is none
 	meta Meta
-	hash uint64 // of the value's bytes
+	hash uint64 // of the value's bytes, and of who asks for it
 	at   int64  // append time, Unix milliseconds
 
 	explicitID bool  // the sender gave a ce_id
@@ -44,7 +44,8 @@ type replyTo struct {
 type refusal struct {
 	code    string
 	message string
-	dead    bool // the record goes to the dead letters
+	stack   string // where the rules panicked; for the dead letter alone
+	dead    bool   // the record goes to the dead letters
 
 	elsewhere bool // it is the aggregate's owner that refuses it: a reply stands in the partition of its aggregate
 }
@@ -132,6 +133,12 @@ func readCommand(rec *kgo.Record) command {
 		case schemas.HeaderReplyKey:
 			c.reply.key = h.Value
 		}
+	}
+	if c.meta.Principal != "" { // two callers who count from 1 must not take each other's answers for their own
+		d := xxhash.New()
+		_, _ = d.Write(rec.Value) // it has no error to give
+		_, _ = d.WriteString("\x00" + c.meta.Principal)
+		c.hash = d.Sum64()
 	}
 	if !c.explicitID {
 		c.meta.CommandID = origin(rec)

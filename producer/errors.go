@@ -20,7 +20,7 @@ const (
 // Codes of replies that the platform itself gives. Codes of business rules belong to the domain.
 const (
 	CodeVersionConflict    = "version_conflict"
-	CodeCommandIDReused    = "command_id_reused"    // the id is known with another content
+	CodeCommandIDReused    = "command_id_reused"    // the id is known with another content, or from another principal
 	CodeSourceSequenceSeen = "source_sequence_seen" // the sender's number for this aggregate was seen before
 	CodeUndecodable        = "undecodable"          // the value is no record in Confluent wire format, or is damaged
 	CodeUnknownSchema      = "unknown_schema"       // the registry has no schema of that id

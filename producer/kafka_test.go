@@ -43,6 +43,8 @@ var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Con
 				c.TransactionTimeout, c.RestoreStall = longTransactions, longTransactions+time.Minute
 			case "long-session":
 				c.SessionTimeout = 5 * time.Minute
+			case "state":
+				c.StateDir, c.SnapshotEvents, c.MemoryAggregates = value, boundedTail, 16
 			case "instance":
 				c.InstanceID = value
 			case "group":

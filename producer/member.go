@@ -105,7 +105,7 @@ func (m *member) session(ctx context.Context) error {
 	}
 	w.partitions = m.cfg.Partitions
 
-	cache := pebble.NewCache(storeCacheBytes)
+	cache := pebble.NewCache(storeCacheBytes / int64(m.cfg.Sessions))
 	defer cache.Unref()
 	id := m.transactionalID()
 	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
@@ -134,6 +134,7 @@ func (m *member) session(ctx context.Context) error {
 		assignment: given,
 		partitions: share{of: m.metrics.partitions},
 		aggregates: share{of: m.metrics.aggregates},
+		stateBytes: share{of: m.metrics.stateBytes},
 		generation: -1,
 		books:      map[int32]*book{},
 		astray:     map[input]bool{},
@@ -149,6 +150,7 @@ func (m *member) session(ctx context.Context) error {
 	defer stop()
 	defer s.partitions.set(0)
 	defer s.aggregates.set(0)
+	defer s.stateBytes.set(0)
 	err = s.run(ctx)
 	closed()
 	m.leave(ctx, plain, err != nil)

@@ -3,6 +3,7 @@ package producer
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -124,11 +125,16 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	if !forwarded {
 		from = origin(c.rec)
 	}
+	before, _ := schemas.Header(c.rec, schemas.HeaderDeadAttempts)
+	attempts, _ := strconv.ParseUint(before, 10, 31) // 0 unless it was tried again
 	reason := []kgo.RecordHeader{
 		header(schemas.HeaderOrigin, clip(from, maxText)),
 		header(schemas.HeaderDeadReason, r.code),
 		header(schemas.HeaderDeadError, clip(r.message, 8<<10)),
-		header(schemas.HeaderDeadAttempts, "1"),
+		header(schemas.HeaderDeadAttempts, strconv.FormatUint(attempts+1, 10)),
+	}
+	if r.stack != "" {
+		reason = append(reason, header(schemas.HeaderDeadStack, clip(r.stack, 8<<10)))
 	}
 	dead := &kgo.Record{Topic: w.topics.DeadLetters, Partition: c.rec.Partition}
 	if size := len(c.rec.Value) + overhead(c.rec); size > maxDeadLetter || len(c.rec.Headers) > maxHeaders {
@@ -137,9 +143,12 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	}
 	dead.Key, dead.Value = c.rec.Key, c.rec.Value
 	for _, copied := range c.rec.Headers {
-		if copied.Key != schemas.HeaderOrigin {
+		if copied.Key != schemas.HeaderOrigin && !strings.HasPrefix(copied.Key, schemas.DeadPrefix) {
 			dead.Headers = append(dead.Headers, copied)
 		}
+	}
+	if _, timed := schemas.Header(c.rec, schemas.HeaderTime); !timed {
+		dead.Headers = append(dead.Headers, header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)))
 	}
 	dead.Headers = append(dead.Headers, reason...)
 	return dead

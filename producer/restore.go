@@ -141,6 +141,7 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 			if err != nil {
 				return err
 			}
+			s.loads = r.metrics.stateLoads
 			from := time.Now()
 			if t, ok := pending[p]; ok && t.Before(from) {
 				from = t
@@ -276,7 +277,7 @@ func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *
 			took := time.Since(started)
 			read, total := span.progress()
 			left := time.Duration(float64(took) / float64(max(read, 1)) * float64(total-read))
-			r.log.Info("restoring "+what, "partitions", len(parts), "records", read, "of", total,
+			r.log.Info("restoring", "what", what, "partitions", len(parts), "records", read, "of", total,
 				"per_second", int(float64(read)/took.Seconds()), "left", left.Round(time.Second).String())
 		default:
 		}

@@ -42,9 +42,11 @@ type session struct {
 	books      map[int32]*book
 	partitions share
 	aggregates share
+	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
 	fenced     int                       // transactions aborted one after another
+	observed   time.Time                 // when the gauges were brought up to date
 	unsure     bool                      // what is in memory may not be what is committed
 	fatal      atomic.Pointer[error]     // set by the watch of the pins
 }
@@ -68,7 +70,7 @@ func (s *session) run(ctx context.Context) error {
 	for {
 		fetches := s.poll(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // being told to stop is no failure
+			return nil
 		}
 		if err := s.fatal.Load(); err != nil {
 			return *err
@@ -219,7 +221,7 @@ func (s *session) adopt(ctx context.Context) error {
 			}
 		}
 	}
-	s.gauges()
+	s.observe()
 	if len(s.held) == 0 {
 		s.state.set(nil)
 	}
@@ -251,14 +253,21 @@ func (s *session) claim(ctx context.Context) error {
 	return nil
 }
 
-// gauges shows what this session holds, beside the producer's other sessions.
-func (s *session) gauges() {
-	aggregates := 0
+// observe brings this session's share of the gauges up to date; asking the stores for their size is not for every turn of the loop.
+func (s *session) observe() {
+	const every = 5 * time.Second
+	s.partitions.set(float64(len(s.books)))
+	if time.Since(s.observed) < every {
+		return
+	}
+	s.observed = time.Now()
+	aggregates, size := 0, uint64(0)
 	for _, b := range s.books {
 		aggregates += b.shelf.len()
+		size += b.store.bytes()
 	}
-	s.partitions.set(float64(len(s.books)))
 	s.aggregates.set(float64(aggregates))
+	s.stateBytes.set(float64(size))
 }
 
 func (s *session) restore(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) error {
@@ -515,11 +524,12 @@ func errOr(err error, text string) error {
 
 // transaction is one transaction in the making.
 type transaction struct {
-	session  *session
-	ledger   *ledger
-	touched  map[int32]*book
-	outcomes map[string]int
-	dead     int
+	session   *session
+	ledger    *ledger
+	touched   map[int32]*book
+	outcomes  map[string]int
+	dead      int
+	snapshots int
 
 	mu     sync.Mutex
 	failed error // the first record that could not be produced
@@ -550,6 +560,11 @@ func (tx *transaction) process(ctx context.Context, batch []command) error {
 		records, err := b.bookmarks(max(minSnapshots, 2*len(batch)))
 		if err != nil {
 			return err
+		}
+		for _, rec := range records {
+			if rec.Key[0] != '/' {
+				tx.snapshots++
+			}
 		}
 		tx.produce(ctx, records)
 	}
@@ -590,6 +605,7 @@ func (tx *transaction) commit() error {
 		tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
 	}
 	tx.session.metrics.deadLetters.Add(float64(tx.dead))
+	tx.session.metrics.snapshots.Add(float64(tx.snapshots))
 	return nil
 }
 

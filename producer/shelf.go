@@ -127,6 +127,7 @@ func (s *typedShelf[S, C, E]) cell(ctx context.Context, id string) (*cell[S], er
 }
 
 func (s *typedShelf[S, C, E]) load(ctx context.Context, id string, c *cell[S]) error {
+	s.store.loads.Inc()
 	value, ok, err := s.store.get([]byte(id))
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // store is a member's copy of one partition of the snapshots topic, record by record, with states that may be newer than the
@@ -25,6 +27,7 @@ type store struct {
 	log     *slog.Logger
 	staged  *pebble.Batch // not applied yet: what it holds is found in the shelf's memory
 	has     progress
+	loads   prometheus.Counter
 	fresh   bool // it was made by opening it
 	hasMark bool // a numbered sender's mark is among the records
 
@@ -118,10 +121,17 @@ func newStore(fs vfs.FS, dir string, lock *pebble.Lock, want identity, cache *pe
 		FS: fs, Lock: lock, Cache: cache, DisableWAL: true, MemTableSize: memTableBytes, FormatMajorVersion: pebble.FormatNewest,
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, 1 }, // one of many in this process
 		MaxOpenFiles:               100,
-		Logger:                     pebbleLog{log},
+		Logger:                     pebbleLog{log, func() { distrust(fs, dir, lock, log) }},
+		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+			log.Warn("local state is damaged", "file", info.Path, "details", info.Details)
+			distrust(fs, dir, lock, log)
+		}},
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most commands for what is not here are for what is nowhere
+	}
+	if _, err := fs.Stat(fs.PathJoin(dir, distrusted)); err == nil {
+		return nil, errors.New("it was found to be damaged")
 	}
 	db, err := pebble.Open(dir, options)
 	if err != nil {
@@ -132,6 +142,23 @@ func newStore(fs vfs.FS, dir string, lock *pebble.Lock, want identity, cache *pe
 		return nil, errors.Join(err, s.staged.Close(), db.Close())
 	}
 	return s, nil
+}
+
+// distrusted is a file that says that what is beside it is damaged. Who finds it does not open the rest: the damage may be such that
+// the process ends of it, each time.
+const distrusted = "DAMAGED"
+
+func distrust(fs vfs.FS, dir string, lock *pebble.Lock, log *slog.Logger) {
+	if lock == nil {
+		return
+	}
+	f, err := fs.Create(fs.PathJoin(dir, distrusted), vfs.WriteCategoryUnspecified)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		log.Error("local state is damaged and can't be marked so: remove the folder by hand", "dir", dir, "error", err)
+	}
 }
 
 // recognise compares the store with what it should be a copy of, or makes it one.
@@ -148,7 +175,7 @@ func (s *store) recognise(want identity) error {
 	case !ok:
 		s.fresh, s.has.at = true, time.Now().Unix()
 		return s.db.Set(identityKey, text, pebble.NoSync)
-	case string(has) != string(text):
+	case !bytes.Equal(has, text):
 		return fmt.Errorf("%w: it is of %s, wanted %s", errForeignStore, has, text)
 	}
 	b, ok, err := s.get(progressKey)
@@ -267,7 +294,10 @@ func (s *store) bytes() uint64 {
 }
 
 // pebbleLog passes on what goes wrong.
-type pebbleLog struct{ log *slog.Logger }
+type pebbleLog struct {
+	log  *slog.Logger
+	last func() // before the process ends
+}
 
 // Infof implements pebble.Logger; it says nothing.
 func (pebbleLog) Infof(string, ...any) {}
@@ -279,6 +309,7 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 
 // Fatalf implements pebble.Logger: it must not return.
 func (l pebbleLog) Fatalf(format string, args ...any) {
+	l.last()
 	panic("local state: " + fmt.Sprintf(format, args...))
 }
 

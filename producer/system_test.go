@@ -35,7 +35,8 @@ type system struct {
 	prefix   string
 	topics   schemas.Topics
 	change   func(*producer.Config)
-	quiet    bool // no log
+	quiet    bool                // no log
+	def      producer.Definition // what producers decide by
 }
 
 // newSystem is fast: broker and registry run in the test.
@@ -52,7 +53,7 @@ func realSystem(t testing.TB) *system {
 }
 
 func systemOn(t testing.TB, brokers []string, registry *sr.Client, prefix string) *system {
-	return &system{t: t, brokers: brokers, registry: schemas.NewRegistry(registry), prefix: prefix, topics: schemas.TopicsOf(prefix, "account")}
+	return &system{t: t, brokers: brokers, registry: schemas.NewRegistry(registry), prefix: prefix, topics: schemas.TopicsOf(prefix, "account"), def: rules}
 }
 
 func (s *system) config() producer.Config {
@@ -101,7 +102,7 @@ func (s *system) start() *running {
 
 func (s *system) launch() *running {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{Producer: producer.New(s.config(), rules), done: make(chan error, 1)}
+	r := &running{Producer: producer.New(s.config(), s.def), done: make(chan error, 1)}
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)

@@ -3,6 +3,7 @@ package projector
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -66,10 +67,23 @@ func (h *health) ready() error {
 	case len(h.stages) == 0:
 		return nil
 	}
-	var why []string
-	for stage, t := range h.stages {
-		why = append(why, fmt.Sprintf("%s, for %s: %v", stage, time.Since(t.since).Round(time.Millisecond), t.err))
+	var why reasons
+	for _, stage := range slices.Sorted(maps.Keys(h.stages)) {
+		t := h.stages[stage]
+		why = append(why, fmt.Errorf("%s, for %s: %w", stage, time.Since(t.since).Round(time.Millisecond), t.err))
 	}
-	slices.Sort(why)
-	return errors.New(strings.Join(why, "; "))
+	return why
 }
+
+// reasons are errors that are told on one line.
+type reasons []error
+
+func (r reasons) Error() string {
+	texts := make([]string, len(r))
+	for i, err := range r {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (r reasons) Unwrap() []error { return r }

@@ -28,12 +28,16 @@ const (
 	HeaderReplyPartition  = "reply-partition"
 	HeaderReplyKey        = "reply-key"
 	HeaderOrigin          = "origin"       // "topic/partition/offset" where a forwarded or dead record was first published
-	HeaderCommandHash     = "command-hash" // first event of a command, and its reply: 16 hex digits over the command's bytes
+	HeaderCommandHash     = "command-hash" // first event of a command, and its reply: 16 hex digits over the command's bytes and who asked for it
 
-	HeaderDeadReason   = "dead-reason" // dead letters: a stable code
-	HeaderDeadError    = "dead-error"  // dead letters: the error in words
-	HeaderDeadAttempts = "dead-attempts"
-	HeaderDeadSize     = "dead-size" // dead letters: bytes of a record that was too large to be kept
+	DeadPrefix         = "dead-"         // begins all headers that are the platform's own about dead letters
+	HeaderDeadReason   = "dead-reason"   // dead letters: a stable code
+	HeaderDeadError    = "dead-error"    // dead letters: the error in words
+	HeaderDeadStack    = "dead-stack"    // dead letters: where the rules panicked
+	HeaderDeadAttempts = "dead-attempts" // how often the command died: of a dead letter, and of a command that is tried again
+	HeaderDeadSize     = "dead-size"     // dead letters: bytes of a record that was too large to be kept
+	HeaderSettled      = "dead-settled"  // beside dead letters: what became of one, "retried" or "dropped" …
+	HeaderSettles      = "dead-settles"  // … and which: "topic/partition/offset"
 
 	SpecVersion = "1.0"
 	ContentType = "application/avro"

@@ -16,12 +16,16 @@ WITH
     ),
     arrayConcat([0], arraySort(arrayFlatten(arrayMap(e -> [toInt64(exp10(e)), 2 * toInt64(exp10(e)), 5 * toInt64(exp10(e))], range(18))))) AS bounds
 SELECT currency,
-       if(balance < 0, NULL, bounds[arrayFirstIndex(b -> b > balance, bounds) - 1]) AS from_minor,
-       if(balance < 0, 0, bounds[arrayFirstIndex(b -> b > balance, bounds)]) AS to_minor,
-       count() AS accounts,
-       sum(balance) AS balance_minor,
+       if(below, NULL, floor_minor) AS from_minor,
+       if(below, 0, bounds[indexOf(bounds, floor_minor) + 1]) AS to_minor,
+       sum(n) AS accounts,
+       sum(balance_sum) AS balance_minor,
        round(100 * accounts / sum(accounts) OVER (PARTITION BY currency), 2) AS accounts_percent,
        round(100 * balance_minor / nullIf(sum(balance_minor) OVER (PARTITION BY currency), 0), 2) AS balance_percent
-FROM accounts
+FROM (
+    SELECT currency, balance < 0 AS below, roundDown(balance, bounds) AS floor_minor, count() AS n, sum(balance) AS balance_sum
+    FROM accounts
+    GROUP BY currency, below, floor_minor
+)
 GROUP BY currency, from_minor, to_minor
 ORDER BY currency, to_minor, from_minor

@@ -14,16 +14,14 @@
 WITH
     profiles AS (
         SELECT aggregate_id,
-               arraySort(groupArrayIf(amount_minor, amount_minor > 0)) AS ins,
-               arraySort(groupArrayIf(-amount_minor, amount_minor < 0)) AS outs,
-               length(ins) AS in_count,
-               length(outs) AS out_count,
-               ins[intDiv(in_count + 3, 4)] AS in_q1,
-               ins[intDiv(3 * in_count + 3, 4)] AS in_q3,
-               outs[intDiv(out_count + 3, 4)] AS out_q1,
-               outs[intDiv(3 * out_count + 3, 4)] AS out_q3
+               arraySort(groupArrayIf(amount_minor, amount_minor != 0)) AS amounts,
+               countIf(amount_minor > 0) AS in_count,
+               toUInt64(length(amounts) - in_count) AS out_count,
+               amounts[out_count + intDiv(in_count + 3, 4)] AS in_q1,
+               amounts[out_count + intDiv(3 * in_count + 3, 4)] AS in_q3,
+               -amounts[1 + out_count - intDiv(out_count + 3, 4)] AS out_q1,
+               -amounts[1 + out_count - intDiv(3 * out_count + 3, 4)] AS out_q3
         FROM bank.account_events
-        WHERE amount_minor != 0
         GROUP BY aggregate_id
     ),
     recent AS (

@@ -17,6 +17,8 @@ type Setting struct {
 	Key     string
 	Default any
 	Help    string
+	// Secret values have no flag, since anyone on the machine can see those, and are never shown.
+	Secret bool
 	// Check says what to give in place of a value that can't be used; "" if it can. None: whatever has the type will do.
 	Check func(value any) (remedy string)
 }
@@ -41,6 +43,9 @@ func envName(key string) string {
 // AddFlags gives a command the flags of its settings.
 func AddFlags(flags *pflag.FlagSet, settings ...Setting) {
 	for _, s := range settings {
+		if s.Secret {
+			continue
+		}
 		help := s.Help + " (" + s.Env() + ")"
 		switch d := s.Default.(type) {
 		case string:

@@ -69,6 +69,7 @@ func (k *KafkaServer) Restart(t testing.TB) { t.Helper(); k.server.use(t) }
 
 // tools are the classes behind the names of Kafka's command-line tools.
 var tools = map[string]string{
+	"kafka-acls":             "org.apache.kafka.tools.AclCommand",
 	"kafka-configs":          "org.apache.kafka.tools.ConfigCommand",
 	"kafka-consumer-groups":  "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
 	"kafka-delete-records":   "org.apache.kafka.tools.DeleteRecordsCommand",
@@ -109,9 +110,16 @@ func (k *KafkaServer) Tool(t testing.TB, name string, args ...string) string {
 // kafka starts the broker.
 type kafka struct {
 	port, controller int
+	secured          *secured // nil: it lets everybody in
 }
 
-func (k *kafka) name() string            { return "kafka" }
+func (k *kafka) name() string {
+	if k.secured != nil {
+		return "kafka-secured"
+	}
+	return "kafka"
+}
+
 func (k *kafka) components() []deps.Name { return []deps.Name{deps.Kafka} }
 func (k *kafka) addr() string            { return fmt.Sprintf("127.0.0.1:%d", k.port) }
 
@@ -145,6 +153,9 @@ func (k *kafka) settings(dir string) map[string]string {
 		// A killed broker may only register again when the session of its former self has ended: 9 s unless set.
 		"broker.session.timeout.ms":    "3000",
 		"broker.heartbeat.interval.ms": "500",
+	}
+	if k.secured != nil {
+		maps.Copy(s, k.secured.settings(k))
 	}
 	return s
 }
@@ -185,10 +196,14 @@ func (k *kafka) start(ctx context.Context, dir string, log io.Writer) (running, 
 }
 
 func (k *kafka) format(ctx context.Context, java string, jvm []string, dir, properties string, log io.Writer) error {
-	var broker kafka
-	var errs [2]error
+	broker := kafka{secured: k.secured}
+	var errs [3]error
 	broker.port, errs[0] = process.FreePort()
 	broker.controller, errs[1] = process.FreePort()
+	var more []string
+	if k.secured != nil {
+		errs[2], more = k.secured.prepare(dir), k.secured.format()
+	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
@@ -207,8 +222,8 @@ func (k *kafka) format(ctx context.Context, java string, jvm []string, dir, prop
 	id[0] &= 0x3f        // the id must not begin with a dash
 	err := process.Run(ctx, process.Spec{
 		Name: "kafka.tools.StorageTool", Path: java, Dir: dir, Log: log,
-		Args: append(append([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1"}, jvm...), "kafka.tools.StorageTool", "format",
-			"--cluster-id", base64.RawURLEncoding.EncodeToString(id), "--config", properties),
+		Args: slices.Concat([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1"}, jvm, []string{"kafka.tools.StorageTool", "format",
+			"--cluster-id", base64.RawURLEncoding.EncodeToString(id), "--config", properties}, more),
 	})
 	if err == nil {
 		*k = broker
@@ -222,7 +237,15 @@ const answerTimeout = 2 * time.Second
 func (k *kafka) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(k.addr()), kgo.RequestRetries(0))
+	opts := []kgo.Opt{kgo.SeedBrokers(k.addr()), kgo.RequestRetries(0)}
+	if k.secured != nil {
+		login, err := k.secured.login(AdminUser)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, login...)
+	}
+	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return err
 	}

@@ -41,15 +41,16 @@ func Main(m *testing.M, roles ...process.Role) {
 // Which names a server.
 type Which int
 
-// The four servers.
+// The servers.
 const (
 	UseKafka Which = iota
 	UseRegistry
 	UsePostgres
 	UseClickHouse
+	UseSecuredKafka // beside All: few tests need it
 )
 
-// All are all four servers: kit.Start(t, kit.All()...).
+// All are the four servers that the platform stands on: kit.Start(t, kit.All()...).
 func All() []Which { return []Which{UseKafka, UseRegistry, UsePostgres, UseClickHouse} }
 
 // Start starts servers side by side, for tests that need several: it takes the time of the slowest.
@@ -78,9 +79,9 @@ func random(bytes int) string {
 	return hex.EncodeToString(b)
 }
 
-// servers are the four, and the folder they live in.
+// servers are all of them, and the folder they live in.
 type servers struct {
-	all [4]*server
+	all [5]*server
 
 	mu     sync.Mutex
 	folder *process.Folder
@@ -93,6 +94,8 @@ func newServers() *servers {
 		UseRegistry:   func() starter { return &apicurio{} },
 		UsePostgres:   func() starter { return &postgresServer{} },
 		UseClickHouse: func() starter { return &clickhouseServer{} },
+
+		UseSecuredKafka: func() starter { return &kafka{secured: &secured{}} },
 	} {
 		s.all[which] = &server{house: s, starter: starter()}
 	}

@@ -1,0 +1,78 @@
+package producer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/ledgerline-es/ledgerline/producer"
+)
+
+// Commands that are on their way under one id at the same time are told apart: each gets the reply to itself.
+func TestP2_OneIDAtTheSameTime_EachGetsItsOwnReply(t *testing.T) {
+	s := newSystem(t)
+	s.start()
+	clients := []*producer.Client{s.client(), s.client()}
+	s.publish(clients[0], open("acc-1", 0))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const rounds = 20
+	for round := range rounds {
+		var sent []*producer.Pending
+		for i := range 6 {
+			cmd := deposit("acc-1", int64(i/2+1)) // each content twice
+			cmd.CommandID = fmt.Sprint("pay-", round)
+			p, err := clients[i%2].Send(ctx, cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, p)
+		}
+		outcomes := map[string][]int{}
+		for i, p := range sent {
+			r, err := p.Wait(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			what := r.Outcome
+			if r.Duplicate {
+				what = "duplicate"
+			}
+			outcomes[what] = append(outcomes[what], i/2)
+		}
+		first, again := outcomes[producer.Accepted], outcomes["duplicate"]
+		if len(first) != 1 || len(again) != 1 || first[0] != again[0] || len(outcomes[producer.Error]) != 4 {
+			t.Errorf("round %d: of three contents under one id, twice each, the replies were %v", round, outcomes)
+		}
+	}
+	if n := len(s.history()["acc-1"]); n != 1+rounds {
+		t.Errorf("%d events, wanted %d", n, 1+rounds)
+	}
+}
+
+// An id belongs to who uses it: another principal's command is not answered as if it had been done.
+func TestP2_AnIDOfAnotherPrincipal_IsRefused(t *testing.T) {
+	s := newSystem(t)
+	p := s.start()
+	c := s.client()
+	s.publish(c, open("acc-1", 0))
+	cmd := deposit("acc-1", 5)
+	cmd.CommandID, cmd.Principal = "1", "alice"
+	first := s.publish(c, cmd)
+	expect(t, first, producer.Accepted, "")
+	check := func() {
+		for _, other := range []string{"bob", ""} {
+			foreign := cmd
+			foreign.Principal = other
+			expect(t, s.publish(c, foreign), producer.Error, producer.CodeCommandIDReused)
+		}
+		repeat(s, c, cmd, first)
+	}
+	check()
+	p.stop()
+	s.start()
+	check()
+	if n := len(s.history()["acc-1"]); n != 2 {
+		t.Errorf("%d events, wanted 2", n)
+	}
+}

@@ -1,0 +1,373 @@
+package ledgerline_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline"
+	"github.com/ledgerline-es/ledgerline/bank"
+	"github.com/ledgerline-es/ledgerline/internal/embedded/registry"
+	"github.com/ledgerline-es/ledgerline/internal/kit"
+	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/internal/rights"
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// fortress is the bank on a Kafka that permits nothing that was not granted. Each role logs in under its own name.
+type fortress struct {
+	t        *testing.T
+	kafka    *kit.SecuredKafkaServer
+	admin    *kgo.Client
+	prefix   string
+	topics   schemas.Topics
+	flags    []string // of every command, but for the login
+	stores   []string
+	granted  map[rights.Role][]rights.Grant
+	password string // folder of files
+}
+
+func newFortress(t *testing.T) *fortress {
+	t.Helper()
+	kit.Start(t, kit.UseSecuredKafka, kit.UsePostgres)
+	f := &fortress{t: t, kafka: kit.SecuredKafka(t), prefix: kit.Prefix(t), granted: map[rights.Role][]rights.Grant{}, password: t.TempDir()}
+	f.admin, f.topics = f.kafka.Admin(t), schemas.TopicsOf(f.prefix, "account")
+	reg, err := registry.Start(t.Context(), registry.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := reg.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	f.flags = []string{
+		"--kafka-brokers", f.kafka.Brokers()[0], "--kafka-tls", "--kafka-tls-ca", f.kafka.Authority().CA(), "--registry-url", reg.URL(), "--topic-prefix", f.prefix,
+		"--kafka-sasl-mechanism", "SCRAM-SHA-512",
+	}
+	f.stores = []string{"--postgres-url", kit.Postgres(t).URL()}
+	return f
+}
+
+// user is the login of a role.
+func (f *fortress) user(role rights.Role) string { return f.prefix + string(role) }
+
+// as are the flags of a command that logs in as a user.
+func (f *fortress) as(user string, args ...string) []string {
+	file := filepath.Join(f.password, user)
+	if err := os.WriteFile(file, []byte(user+"\n"), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	return slices.Concat(args, f.flags, []string{"--kafka-sasl-user", user, "--kafka-sasl-password-file", file})
+}
+
+// run runs a command to its end.
+func (f *fortress) run(user string, args ...string) (code int, out, said string) {
+	f.t.Helper()
+	return runDomain(f.t, bank.Domain(), f.as(user, args...)...)
+}
+
+// must is run for what has to succeed.
+func (f *fortress) must(user string, args ...string) string {
+	f.t.Helper()
+	code, out, said := f.run(user, args...)
+	if code != 0 {
+		f.t.Fatalf("%v: exit code %d\n%s%s", args, code, out, said)
+	}
+	return out
+}
+
+// principals are the flags that name every role's.
+func (f *fortress) principals() []string {
+	var args []string
+	for _, role := range rights.Roles() {
+		args = append(args, "--"+string(role)+"-principal", "User:"+f.user(role))
+	}
+	return args
+}
+
+// build makes users and topics, and grants what topics acl says.
+func (f *fortress) build() {
+	f.t.Helper()
+	for _, role := range rights.Roles() {
+		f.kafka.User(f.t, f.user(role))
+	}
+	f.must(kit.AdminUser, "topics", "create", "--kafka-replication", "1")
+	f.must(kit.AdminUser, append([]string{"topics", "acl", "--apply"}, f.principals()...)...)
+	for _, role := range rights.Roles() {
+		grants, err := rights.Read(f.t.Context(), f.admin, "User:"+f.user(role))
+		if err != nil || len(grants) == 0 {
+			f.t.Fatalf("%s was given %v, %v", role, grants, err)
+		}
+		f.granted[role] = grants
+	}
+	f.await(func() error {
+		if code, out, said := f.run(kit.AdminUser, append([]string{"topics", "acl", "--compare"}, f.principals()...)...); code != 0 {
+			return fmt.Errorf("after --apply, --compare says\n%s%s", out, said)
+		}
+		return nil
+	})
+}
+
+func (f *fortress) await(check func() error) {
+	f.t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// without takes one right away while something is done.
+func (f *fortress) without(g rights.Grant, do func()) {
+	f.t.Helper()
+	if err := rights.Remove(f.t.Context(), f.admin, []rights.Grant{g}); err != nil {
+		f.t.Fatal(err)
+	}
+	do()
+	if err := rights.Add(f.t.Context(), f.admin, []rights.Grant{g}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// start runs a role; its parts are what /readyz says of them.
+func (f *fortress) start(role rights.Role, args ...string) (parts func() map[string]string, stop func()) {
+	f.t.Helper()
+	port, err := process.FreePort()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	ctx, cancel := context.WithCancel(f.t.Context())
+	ended := make(chan struct{})
+	var out, said kit.Output
+	go func() {
+		defer close(ended)
+		ledgerline.Run(ctx, bank.Domain(), f.as(f.user(role), append(args, "--admin-listen", address)...), &out, &said)
+	}()
+	parts = func() map[string]string {
+		req, err := http.NewRequestWithContext(f.t.Context(), http.MethodGet, "http://"+address+"/readyz", http.NoBody)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return map[string]string{"listener": err.Error()}
+		}
+		defer res.Body.Close()
+		var doc struct{ Parts map[string]string }
+		if err := json.NewDecoder(res.Body).Decode(&doc); err != nil {
+			return map[string]string{"listener": err.Error()}
+		}
+		return doc.Parts
+	}
+	return parts, func() {
+		cancel()
+		<-ended
+		if f.t.Failed() {
+			f.t.Logf("%s said\n%s", role, said.String())
+		}
+	}
+}
+
+// Each role does its work with the rights that topics acl grants; and when one is missing it is not ready, and names it.
+func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing.T) {
+	f := newFortress(t)
+	f.build()
+
+	producer, stopProducer := f.start(rights.Producer, "producer", "--kafka-replication", "1")
+	f.await(func() error { return ready(producer(), "producer account", "rights") })
+	summary, stopProjector := f.start(rights.Projector, append([]string{"projector", "account-summary"}, f.stores...)...)
+	api, stopAPI := f.start(rights.API, append([]string{"api", "--api-listen", "127.0.0.1:0"}, f.stores...)...)
+	monitor, stopMonitor := f.start(rights.Monitor, append([]string{"monitor"}, f.stores...)...)
+	f.must(f.user(rights.Client), "publish", "account", "OpenAccount", "--id", "ann", "--command-id", "open-1", `{"owner":"ann","currency":"EUR","initial_deposit_minor":500}`)
+	f.await(func() error {
+		return errors.Join(ready(summary(), "projector account-summary", "rights"), ready(api(), "api", "rights"), ready(monitor(), "rights"))
+	})
+	for _, command := range [][]string{{"events", "account", "ann"}, {"topics", "--kafka-replication", "1"}, append([]string{"trace", "open-1"}, f.stores...)} {
+		f.must(f.user(rights.Auditor), command...)
+	}
+	f.await(func() error {
+		if code, out, said := f.run(f.user(rights.Auditor), append([]string{"verify", "account-summary"}, f.stores...)...); code != 0 || !strings.Contains(out, " 1 rows compared") {
+			return fmt.Errorf("verify: exit code %d\n%s%s", code, out, said)
+		}
+		return nil
+	})
+	// A command that nobody can read, however often it is tried.
+	if err := f.admin.ProduceSync(t.Context(), &kgo.Record{Topic: f.topics.Commands, Key: []byte("ann"), Value: []byte{9}}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	f.await(func() error {
+		if out := f.must(f.user(rights.Auditor), "dlq", "list"); strings.Count(out, " undecodable ") != 1 {
+			return fmt.Errorf("the auditor sees the dead letters\n%s", out)
+		}
+		return nil
+	})
+	f.must(f.user(rights.Operator), "dlq", "retry", "--all")
+	f.await(func() error {
+		if out := f.must(f.user(rights.Auditor), "dlq", "list"); strings.Count(out, " undecodable ") != 1 || !strings.Contains(out, "  2  ") {
+			return fmt.Errorf("after a retry the auditor sees\n%s", out)
+		}
+		return nil
+	})
+	for _, role := range rights.Roles() {
+		if out := f.must(f.user(role), "topics", "acl", "--login", "--roles", string(role)); !strings.HasPrefix(out, "nothing is missing") {
+			t.Errorf("%s: %s", role, out)
+		}
+	}
+	stopMonitor()
+	stopAPI()
+	stopProjector()
+	stopProducer()
+	if t.Failed() {
+		return
+	}
+
+	for role, args := range map[rights.Role][]string{
+		rights.Producer:  {"producer", "--kafka-replication", "1"},
+		rights.Projector: append([]string{"projector"}, f.stores...),
+		rights.API:       append([]string{"api", "--api-listen", "127.0.0.1:0"}, f.stores...),
+		rights.Monitor:   append([]string{"monitor"}, f.stores...),
+	} {
+		for _, g := range f.granted[role] {
+			f.without(g, func() {
+				parts, stop := f.start(role, args...)
+				defer stop()
+				f.await(func() error {
+					if said := parts()["rights"]; !strings.Contains(said, "lacks "+g.Right.String()+": ") {
+						return fmt.Errorf("%s without %s says of its rights %q", role, g.Right, said)
+					}
+					return nil
+				})
+			})
+		}
+	}
+	for _, c := range []struct {
+		role    rights.Role
+		names   func(rights.Right) bool
+		command []string
+	}{
+		{rights.Operator, all, []string{"dlq", "retry", "--all"}},
+		{rights.Client, all, []string{"publish", "account", "FreezeAccount", "--id", "ann"}},
+		{rights.Auditor, func(r rights.Right) bool {
+			return rights.OperationName(r.Operation) == "Read" && r.Name != schemas.PinsTopic(f.prefix)
+		}, append([]string{"trace", "open-1"}, f.stores...)},
+		{rights.Auditor, func(r rights.Right) bool {
+			return rights.OperationName(r.Operation) == "Read" && r.Name == schemas.PinsTopic(f.prefix)
+		}, append([]string{"verify", "account-summary"}, f.stores...)},
+		{rights.Auditor, func(r rights.Right) bool { return strings.HasPrefix(rights.OperationName(r.Operation), "Describe") }, []string{"topics", "--kafka-replication", "1"}},
+	} {
+		for _, g := range f.granted[c.role] {
+			if !c.names(g.Right) {
+				continue
+			}
+			f.without(g, func() {
+				f.await(func() error { // the broker hears of it a moment later
+					if code, _, said := f.run(f.user(c.role), c.command...); code == 0 || !strings.Contains(said, "lacks "+g.Right.String()) {
+						return fmt.Errorf("%s without %s: exit code %d, said %q", c.command[0], g.Right, code, said)
+					}
+					return nil
+				})
+			})
+		}
+	}
+}
+
+func all(rights.Right) bool { return true }
+
+// ready is nil when the parts are.
+func ready(parts map[string]string, names ...string) error {
+	for _, name := range names {
+		if parts[name] != "ready" {
+			return fmt.Errorf("%s: %v", name, parts)
+		}
+	}
+	return nil
+}
+
+// Nobody but the producer's login can write what the event store is made of.
+func TestRights_OnlyTheProducerWritesTheEventStore(t *testing.T) {
+	f := newFortress(t)
+	f.build()
+	for _, role := range rights.Roles() {
+		cl := f.kafka.As(t, f.user(role), kgo.DisableIdempotentWrite()) // which a login without any topic to write is refused at once
+		for _, topic := range []string{f.topics.Events, f.topics.Internal, f.topics.Replies, f.topics.Snapshots, schemas.PinsTopic(f.prefix)} {
+			err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Key: []byte("ann"), Value: []byte("forged")}).FirstErr()
+			if role == rights.Producer && err != nil || role != rights.Producer && !errors.Is(err, kerr.TopicAuthorizationFailed) {
+				t.Errorf("%s writes %s: %v", role, topic, err)
+			}
+		}
+	}
+}
+
+// What is there and not needed is shown, and removed only when that was asked for; Kafka's own tool takes what --script prints.
+func TestTopicsACL_ComparesAppliesAndPrunes(t *testing.T) {
+	f := newFortress(t)
+	f.must(kit.AdminUser, "topics", "create", "--kafka-replication", "1")
+	mine := []string{"--client-principal", "User:" + f.user(rights.Client)}
+	acl := func(wantCode int, args ...string) string {
+		t.Helper()
+		code, out, said := f.run(kit.AdminUser, slices.Concat([]string{"topics", "acl"}, args, mine)...)
+		if code != wantCode {
+			t.Fatalf("%v: exit code %d, wanted %d\n%s%s", args, code, wantCode, out, said)
+		}
+		return out
+	}
+	if out := acl(1, "--compare"); strings.Count(out, " missing") != 2 {
+		t.Errorf("before all it says\n%s", out)
+	}
+	for line := range strings.Lines(acl(0, "--script")) {
+		if rest, ok := strings.CutPrefix(line, "tool kafka-acls.sh "); ok {
+			f.kafka.Tool(t, "kafka-acls", strings.Fields(strings.ReplaceAll(rest, "'", ""))...)
+		}
+	}
+	f.kafka.Tool(t, "kafka-acls", "--add", "--allow-principal", "User:"+f.user(rights.Client), "--topic", f.topics.Events, "--operation", "Write")
+	f.await(func() error {
+		if _, out, _ := f.run(kit.AdminUser, append([]string{"topics", "acl", "--compare"}, mine...)...); strings.Count(out, " ok") != 2 || strings.Count(out, " surplus") != 1 {
+			return fmt.Errorf("with one too many it says\n%s", out)
+		}
+		return nil
+	})
+	if out := acl(0, "--apply"); strings.Count(out, " surplus") != 1 {
+		t.Errorf("--apply says\n%s", out)
+	}
+	if out := acl(0, "--apply", "--prune"); strings.Count(out, " removed") != 1 {
+		t.Errorf("--prune says\n%s", out)
+	}
+	f.await(func() error {
+		if code, out, _ := f.run(kit.AdminUser, append([]string{"topics", "acl", "--compare"}, mine...)...); code != 0 || strings.Contains(out, "surplus") {
+			return fmt.Errorf("at the end it says\n%s", out)
+		}
+		return nil
+	})
+	for args, want := range map[string]string{
+		"--apply":                        "say whose rights",
+		"--prune":                        "--prune goes with --apply",
+		"--login":                        "--login and --roles belong together",
+		"--login --roles boss":           `there is no role "boss"`,
+		"--apply --client-principal ann": "such as User:client",
+		"--script --json":                "--script prints",
+		"--login --roles api --api-principal U:a": "leave the principals",
+	} {
+		if code, _, said := run(t, append([]string{"topics", "acl"}, strings.Fields(args)...)...); code != 2 || !strings.Contains(said, want) {
+			t.Errorf("%s: exit code %d, said %q; wanted %q", args, code, said, want)
+		}
+	}
+}
