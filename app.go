@@ -42,6 +42,9 @@ var (
 	producerSettings = []cli.Setting{
 		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised", Check: atLeast(time.Millisecond, "")},
 		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others", Check: atLeast(time.Second, "; brokers refuse less than 6s unless they are set up for it")},
+		{Key: "producer.instance", Default: "", Help: "name of this producer in its group, another for each: after a crash it has its partitions back without a rebalance"},
+		{Key: "producer.sessions", Default: 1, Help: "members of the group in this process, each with a share of the partitions", Check: between(1, 64)},
+		{Key: "producer.group", Default: producer.GroupClassic, Help: "protocol of the consumer group: classic, or consumer (KIP-848)", Check: checkGroup},
 		{Key: "producer.state-dir", Default: "", Help: "folder of local state, which makes a restart fast; none: in memory"},
 		{Key: "producer.memory-aggregates", Default: 200_000, Help: "aggregates of a kind held in memory; others are read from local state when needed", Check: between(1, 1_000_000_000)},
 		{Key: "producer.snapshot-events", Default: 50_000, Help: "events of a partition that need be in no snapshot yet: what a restore reads at least", Check: between(1, 1_000_000_000)},
@@ -194,10 +197,11 @@ func (a *App) producerConfig() (producer.Config, error) {
 	return producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
+		InstanceID: a.values.String("producer.instance"), Sessions: a.values.Int("producer.sessions"), Group: a.values.String("producer.group"),
 		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"),
 		StateDir: cmp.Or(a.values.String("producer.state-dir"), a.stateDir), MemoryAggregates: a.values.Int("producer.memory-aggregates"), SnapshotEvents: a.values.Int("producer.snapshot-events"),
 		ReplyTopics: a.values.Strings("producer.reply-topics"),
-		Logger: a.log,
+		Logger:      a.log,
 	}, nil
 }
 

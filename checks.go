@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
+	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/projector/clickhouse"
 	"github.com/ledgerline-es/ledgerline/projector/postgres"
 )
@@ -148,4 +149,11 @@ func orNone(check func(any) string) func(any) string {
 		}
 		return check(value)
 	}
+}
+
+func checkGroup(value any) string {
+	if value == producer.GroupClassic || value == producer.GroupConsumer {
+		return ""
+	}
+	return fmt.Sprintf("give %s or %s", producer.GroupClassic, producer.GroupConsumer)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
@@ -70,7 +71,7 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 	if c.refused != nil && !c.refused.elsewhere {
 		return b.refuse(ctx, c, c.refused)
 	}
-	if schemas.Partition(c.id, b.writer.partitions) != b.partition {
+	if schemas.Partition(c.id, b.writer.partitions) != b.partition && !mutant.Is(mutant.Forward) {
 		if from, ok := schemas.Header(c.rec, schemas.HeaderOrigin); ok {
 			return b.refuse(ctx, c, refuse(CodeMisrouted, "forwarded from %s to partition %d, which is not %s's", from, b.partition, c.id))
 		}

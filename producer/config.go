@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,11 +13,20 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
+// Protocols of a consumer group.
+const (
+	GroupClassic  = "classic"
+	GroupConsumer = "consumer" // KIP-848
+)
+
+var instanceID = regexp.MustCompile(`^[A-Za-z0-9._-]{0,200}$`)
+
 // Config of a Producer. Only Brokers and Registry have no default.
 type Config struct {
 	// Brokers are the host:port addresses to start from.
 	Brokers []string
-	// Client options for every connection: TLS, SASL, a dialer. Options that the producer sets itself win.
+	// Client options for every connection: TLS, SASL, a dialer. Options that the producer sets itself win; the client id of the group's
+	// members is one, so quotas by client id do not reach them: use quotas by user.
 	Client []kgo.Opt
 	// Registry knows the schemas.
 	Registry *schemas.Registry
@@ -30,8 +40,16 @@ type Config struct {
 	// MinInsync is min.insync.replicas of topics that are created, at most Replication. Default 2.
 	MinInsync int
 
-	// InstanceID tells this member's transactional ids from those of others; each start adds something of its own. Default: random.
+	// InstanceID makes the producer a static member of its group, with a transactional id that stays: after a crash it has its
+	// partitions back at once, without a rebalance, if it is started again within SessionTimeout. Each producer needs its own, of
+	// letters, digits, '.', '_' and '-'. Default none: a dynamic member.
 	InstanceID string
+	// Group is the protocol of the consumer group: GroupClassic or GroupConsumer (KIP-848, Kafka 4.0 or later, where the group's
+	// configuration on the brokers sets session and heartbeat times). All members must agree. Default GroupClassic.
+	Group string
+	// Sessions is how many members of the group this producer runs, each with its own client, transactions and share of the partitions.
+	// Default 1.
+	Sessions int
 	// Window in which a repeated command id gets the first reply again, by append time. Default 1 h.
 	Window time.Duration
 	// ReplyTopics that commands may ask replies to be copied to: names or path.Match patterns. Default none.
@@ -78,6 +96,8 @@ func (c Config) withDefaults() Config {
 	set(&c.Partitions, 12)
 	set(&c.Replication, 3)
 	set(&c.MinInsync, min(2, int(c.Replication)))
+	set(&c.Group, GroupClassic)
+	set(&c.Sessions, 1)
 	set(&c.Window, time.Hour)
 	set(&c.MaxCommandBytes, 512<<10)
 	set(&c.MaxEventBytes, 64<<10)
@@ -116,6 +136,9 @@ func (c Config) Validate() error {
 	bad(c.Partitions > 0, "Partitions is %d: give at least 1", c.Partitions)
 	bad(c.Replication > 0, "Replication is %d: give at least 1", c.Replication)
 	bad(c.MinInsync >= 1 && c.MinInsync <= int(c.Replication), "MinInsync is %d: give 1 to Replication (%d)", c.MinInsync, c.Replication)
+	bad(instanceID.MatchString(c.InstanceID), "InstanceID is %q: give up to 200 letters, digits, '.', '_' or '-'", c.InstanceID)
+	bad(c.Group == GroupClassic || c.Group == GroupConsumer, "Group is %q: give %q or %q", c.Group, GroupClassic, GroupConsumer)
+	bad(c.Sessions >= 1 && c.Sessions <= 64, "Sessions is %d: give 1 to 64", c.Sessions)
 	bad(c.Window > 0, "Window is %v: give a positive time", c.Window)
 	bad(c.MaxCommandBytes > 0 && c.MaxCommandBytes <= 900<<10, "MaxCommandBytes is %d: give 1 to %d, so that a command fits a Kafka batch", c.MaxCommandBytes, 900<<10)
 	bad(c.MaxEventBytes > 0 && c.MaxEventBytes <= 900<<10, "MaxEventBytes is %d: give 1 to %d, so that an event fits a Kafka batch", c.MaxEventBytes, 900<<10)

@@ -51,6 +51,9 @@ var (
 	// ErrTopic means that a topic is missing or set up such that events could be lost.
 	ErrTopic = errors.New("topic unfit to hold events")
 
+	// ErrInstance means that another process has this one's InstanceID, and has taken its place in the group.
+	ErrInstance = errors.New("another producer runs under the same instance id")
+
 	// ErrClosed means that the client has stopped.
 	ErrClosed = errors.New("producer client is closed")
 )

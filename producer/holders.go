@@ -107,7 +107,7 @@ func (t *takeover) hung(ctx context.Context, partitions []int32) {
 		}
 	}
 	t.said = seen
-	t.metrics.hung.Set(float64(len(ids)))
+	t.hanging.set(float64(len(ids)))
 }
 
 // blame says what holds the partitions, for an error.
@@ -132,7 +132,11 @@ func (t *takeover) blame(ctx context.Context, partitions []int32) string {
 func (t *takeover) watchHung(ctx context.Context, every time.Duration, owned func() []int32) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	defer t.metrics.hung.Set(0)
+	defer func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.hanging.set(0)
+	}()
 	for {
 		select {
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -40,10 +41,14 @@ var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Con
 			switch what {
 			case "long-transactions":
 				c.TransactionTimeout, c.RestoreStall = longTransactions, longTransactions+time.Minute
+			case "long-session":
+				c.SessionTimeout = 5 * time.Minute
 			case "state":
 				c.StateDir, c.SnapshotEvents, c.MemoryAggregates = value, boundedTail, 16
 			case "instance":
 				c.InstanceID = value
+			case "group":
+				c.Group = value
 			}
 		}
 	}
@@ -57,6 +62,10 @@ func (s *system) spawn(registry string, more ...string) *process.Process {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.t.Cleanup(func() {
+		_ = p.Kill() // it may be gone
+		<-p.Done()
+	})
 	return p
 }
 
@@ -64,6 +73,7 @@ func (s *system) spawn(registry string, more ...string) *process.Process {
 type load struct {
 	accounts int
 	answered func() int64            // deposits accepted so far
+	progress func() map[string]int64 // … per account
 	stop     func() map[string]int64 // waits for all replies, gives the deposits accepted per account
 }
 
@@ -108,11 +118,25 @@ func (s *system) load(accounts int) *load {
 		mu.Lock()
 		defer mu.Unlock()
 		return total
+	}, progress: func() map[string]int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(accepted)
 	}, stop: func() map[string]int64 {
 		close(halt)
 		working.Wait()
 		return accepted
 	}}
+}
+
+// further reports whether each account has so many more deposits accepted than before.
+func (l *load) further(before map[string]int64, n int64) error {
+	for id, now := range l.progress() {
+		if now < before[id]+n {
+			return fmt.Errorf("%s has %d more", id, now-before[id])
+		}
+	}
+	return nil
 }
 
 // work waits until so many deposits are accepted.

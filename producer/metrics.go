@@ -73,3 +73,14 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 	}
 	return m
 }
+
+// share is one session's part of a gauge that all sessions of a producer add to.
+type share struct {
+	of prometheus.Gauge
+	is float64
+}
+
+func (s *share) set(value float64) {
+	s.of.Add(value - s.is)
+	s.is = value
+}

@@ -30,11 +30,11 @@ type restorer struct {
 	limits   limits
 	log      *slog.Logger
 	metrics  *metrics
+	takeover *takeover
 	group    string
 	fs       vfs.FS
 	cache    *pebble.Cache
 	pinned   identity // but for the partition
-	takeover *takeover
 }
 
 // restoring is one partition on its way.
@@ -236,8 +236,7 @@ func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *
 	started, progress := time.Now(), time.Now()
 	report := time.NewTicker(5 * time.Second)
 	defer report.Stop()
-	partitions := slices.Sorted(maps.Keys(parts))
-	offsets := span.offsets()
+	offsets, partitions := span.offsets(), slices.Collect(maps.Keys(parts))
 	cl.AddConsumePartitions(offsets)
 	for span.left() > 0 {
 		poll, cancel := context.WithTimeout(ctx, time.Second)
@@ -283,9 +282,9 @@ func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *
 		default:
 		}
 	}
-	for topic, partitions := range offsets {
+	for topic, at := range offsets {
 		done := map[string][]int32{topic: nil}
-		for p := range partitions {
+		for p := range at {
 			done[topic] = append(done[topic], p)
 		}
 		cl.RemoveConsumePartitions(done)

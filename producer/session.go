@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -23,6 +24,7 @@ import (
 // that it can't be sure of; the next one starts from the log.
 type session struct {
 	cfg      Config
+	claimed  bool // its transactional id
 	gts      *kgo.GroupTransactSession
 	machine  machine
 	writer   *writer
@@ -34,10 +36,13 @@ type session struct {
 	state    *status
 
 	assignment *assignment
-	generation int32     // the books are true as of this generation of the group
-	since      time.Time // it was adopted
-	searched   int32     // the generation in which transactions of the dead were last looked for
+	generation int32            // the books are true as of this generation of the group
+	since      time.Time        // what is owned has changed
+	owns       map[int32]uint64 // the partitions as of the last adoption
 	books      map[int32]*book
+	partitions share
+	aggregates share
+	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
 	fenced     int                       // transactions aborted one after another
@@ -52,7 +57,7 @@ type input struct {
 	partition int32
 }
 
-// pollWait bounds how long a change of the assignment goes unnoticed while no command arrives.
+// pollWait bounds how long a poll waits while no command arrives; a change of the assignment ends it at once.
 const pollWait = 250 * time.Millisecond
 
 // run polls and processes until ctx ends (nil) or the session can't go on (an error).
@@ -77,9 +82,15 @@ func (s *session) run(ctx context.Context) error {
 			return err
 		}
 		s.release()
-		batch, err := s.read(ctx, fetches)
+		batch, complete, err := s.read(ctx, fetches)
 		if err != nil {
 			return err
+		}
+		if !complete {
+			if err := s.rewind(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if len(batch) == 0 {
 			if err := s.save(s.books, -1); err != nil {
@@ -122,8 +133,13 @@ func (s *session) drop(p int32) {
 }
 
 func (s *session) poll(ctx context.Context) kgo.Fetches {
-	ctx, cancel := context.WithTimeout(ctx, pollWait)
+	wait := pollWait
+	if s.owned().partitions == nil {
+		wait = pollWait / 10 // the coordinator is to be asked again
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	s.assignment.wake(cancel)
 	return s.gts.PollRecords(ctx, s.cfg.MaxPollRecords)
 }
 
@@ -143,23 +159,38 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 	return nil
 }
 
-// adopt makes the books those of the partitions that this member owns now. The book of a partition that was owned in the
-// generation just before stays true, for nobody else can have written; any other is rebuilt.
+// owned is what this member owns in the generation that it is in now.
+func (s *session) owned() ownership {
+	_, generation := s.gts.Client().GroupMetadata()
+	return s.assignment.owned(generation)
+}
+
+// adopt makes the books those of the partitions that this member owns now. The book of a partition that was owned without a break
+// stays true, for nobody else can have written; any other is rebuilt.
 func (s *session) adopt(ctx context.Context) error {
+	if err := s.assignment.confirm(ctx, s.gts.Client(), s.cfg.group(s.writer.kind)); err != nil {
+		if unrecoverable(err) {
+			return err
+		}
+		s.log.Warn("the group's coordinator does not answer", "error", err)
+	}
 	now := s.owned()
-	if now.generation != s.generation {
-		keep := now.generation == s.generation+1
+	if now.partitions == nil {
+		s.state.set(fmt.Errorf("waiting for the group to assign partitions of %s", s.writer.kind))
+		return nil // a rebalance is under way: what it leaves us is seen afterwards
+	}
+	if now.generation != s.generation || !maps.Equal(now.partitions, s.owns) {
 		for p := range s.books {
-			if !keep || !now.partitions[p] {
+			if !s.unbroken(p, now) {
 				s.drop(p)
 			}
 		}
-		s.generation, s.since = now.generation, time.Now()
-		s.releaseAll()
-	}
-	if now.partitions != nil && s.searched != now.generation {
-		s.searched = now.generation
+		if err := s.claim(ctx); err != nil {
+			return err
+		}
 		s.takeover.abandoned(ctx, slices.Collect(maps.Keys(now.partitions)))
+		s.generation, s.owns, s.since = now.generation, now.partitions, time.Now()
+		s.releaseAll()
 	}
 	clear(s.astray)
 	var missing []int32
@@ -171,12 +202,12 @@ func (s *session) adopt(ctx context.Context) error {
 	if len(missing) > 0 {
 		slices.Sort(missing)
 		s.state.set(fmt.Errorf("restoring partitions %v of %s", missing, s.writer.kind))
-		s.log.Info("assigned", "generation", now.generation, "partitions", len(now.partitions), "to_restore", len(missing))
-		offsets, known := s.assignment.offsets()
+		offsets, known := s.assignment.offsets(missing)
 		if !known { // the group keeps them back while a transaction that commits some is open
 			s.takeover.standstill(ctx, missing, s.since)
 			return nil
 		}
+		s.log.Info("assigned", "generation", now.generation, "partitions", len(now.partitions), "to_restore", len(missing))
 		if err := s.restore(ctx, missing, offsets); err != nil {
 			return err
 		}
@@ -191,16 +222,41 @@ func (s *session) adopt(ctx context.Context) error {
 		}
 	}
 	s.observe()
-	if now.partitions != nil && len(s.held) == 0 {
+	if len(s.held) == 0 {
 		s.state.set(nil)
 	}
 	return nil
 }
 
-// observe brings the gauges up to date; asking the stores for their size is not for every turn of the loop.
+// unbroken reports whether a partition was owned from the last adoption up to now, so that its book is still true.
+func (s *session) unbroken(p int32, now ownership) bool {
+	if s.assignment.consumer {
+		return now.has(p) && now.partitions[p] == s.owns[p]
+	}
+	// In the classic protocol a generation assigns everything, so nobody else owned it between one and the next.
+	return now.has(p) && (now.generation == s.generation || now.generation == s.generation+1)
+}
+
+// claim makes a static member's transactional id ours, as the first thing after it was assigned something: whatever its former self has
+// open is aborted, and nothing more can come of it. Not before, so that of two processes under one instance id the one that the group
+// has thrown out is the one that finds itself fenced.
+func (s *session) claim(ctx context.Context) error {
+	if !s.takeover.static || s.claimed {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if _, _, err := s.gts.Client().ProducerID(ctx); err != nil {
+		return fmt.Errorf("claim the transactional id of our former self: %w", err)
+	}
+	s.claimed = true
+	return nil
+}
+
+// observe brings this session's share of the gauges up to date; asking the stores for their size is not for every turn of the loop.
 func (s *session) observe() {
 	const every = 5 * time.Second
-	s.metrics.partitions.Set(float64(len(s.books)))
+	s.partitions.set(float64(len(s.books)))
 	if time.Since(s.observed) < every {
 		return
 	}
@@ -210,8 +266,8 @@ func (s *session) observe() {
 		aggregates += b.shelf.len()
 		size += b.store.bytes()
 	}
-	s.metrics.aggregates.Set(float64(aggregates))
-	s.metrics.stateBytes.Set(float64(size))
+	s.aggregates.set(float64(aggregates))
+	s.stateBytes.set(float64(size))
 }
 
 func (s *session) restore(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) error {
@@ -266,10 +322,21 @@ func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offset
 	return astray, nil
 }
 
+// rewind makes the client poll again what was polled and not committed, of the partitions that are still assigned. Passing over it
+// would lose commands: the next commit would carry the offsets behind them.
+func (s *session) rewind(ctx context.Context) error {
+	if _, err := s.gts.End(ctx, kgo.TryAbort); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("go back to what is committed: %w", err)
+	}
+	return nil
+}
+
 // read reads the polled records of owned partitions and decodes them, before a transaction begins: a registry that does not
-// answer must not hold a transaction open.
-func (s *session) read(ctx context.Context, fetches kgo.Fetches) ([]command, error) {
-	batch := make([]command, 0, fetches.NumRecords())
+// answer must not hold a transaction open. It is incomplete when records were polled of a partition that has no book: it was lost
+// since, or what the group assigned to us is not known yet.
+func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []command, complete bool, err error) {
+	batch = make([]command, 0, fetches.NumRecords())
+	complete = true
 	first := map[input]int64{}
 	look, cancel := context.WithTimeout(ctx, registryPatience)
 	defer cancel()
@@ -279,8 +346,11 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) ([]command, err
 		if _, ok := first[at]; !ok {
 			first[at] = rec.Offset
 		}
-		if failed != nil || s.books[rec.Partition] == nil || s.astray[at] || s.held[at] != nil {
-			return // lost since it was polled: the new owner processes it; or it is polled again
+		if s.books[rec.Partition] == nil {
+			complete = false
+		}
+		if failed != nil || !complete || s.astray[at] || s.held[at] != nil {
+			return // it is polled again
 		}
 		c := readCommand(rec)
 		if c.refused == nil || c.refused.elsewhere {
@@ -289,7 +359,7 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) ([]command, err
 					len(rec.Value), size, len(rec.Headers), s.cfg.MaxCommandBytes, maxOverhead, maxHeaders)
 			}
 		}
-		if c.refused == nil && schemas.Partition(c.id, s.writer.partitions) == rec.Partition {
+		if c.refused == nil && (schemas.Partition(c.id, s.writer.partitions) == rec.Partition || mutant.Is(mutant.Forward)) {
 			if err := s.decode(look, &c); err != nil {
 				// A transaction commits all that was polled of a partition or nothing: none of it is taken now.
 				s.hold(ctx, rec, first[at], err)
@@ -310,7 +380,7 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) ([]command, err
 		}
 		batch = append(batch, c)
 	})
-	return batch, failed
+	return batch, complete, failed
 }
 
 // registryPatience is how long look-ups in the registry may hold up a batch.
@@ -381,8 +451,8 @@ func (s *session) resume(at input) {
 // transact processes a batch in one transaction. It returns an error only when the session must end; a transaction that was
 // surely aborted is taken back and its commands are polled again.
 func (s *session) transact(ctx context.Context, batch []command) error {
-	if s.owned().generation != s.generation {
-		return nil // the group moved on since adopt: what was polled is polled again by whoever owns it
+	if now := s.owned(); now.generation != s.generation || now.partitions == nil {
+		return s.rewind(ctx) // the group moved on since adopt: what was polled is polled again by whoever owns it
 	}
 	started := time.Now()
 	if err := s.gts.Begin(); err != nil {
@@ -422,14 +492,17 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 		s.metrics.transactionSeconds.Observe(time.Since(started).Seconds())
 		s.metrics.batch.Observe(float64(len(batch)))
 		return s.save(tx.touched, max(minSaved, len(batch)/4))
-	case !tx.ledger.reached && (err == nil || errors.Is(err, ErrFenced)):
-		// The offsets were never sent, so the transaction can't have been committed.
+	case !tx.ledger.reached && (err == nil || errors.Is(err, ErrFenced)), err == nil && s.surelyAborted(end):
+		// The offsets were never sent, or the coordinator says so: the transaction can't have been committed.
 		tx.rollback()
 		s.metrics.transactions.WithLabelValues(resultAborted).Inc()
 		s.log.Info("transaction aborted", "commands", len(batch), "reason", errOr(err, "the group is rebalancing"))
 		if s.fenced++; s.fenced > maxFenced {
 			return fmt.Errorf("%d transactions were aborted one after another, the last: %w", s.fenced, errOr(err, "the group is rebalancing"))
 		}
+		return nil
+	case mutant.Is(mutant.Unknown):
+		tx.rollback()
 		return nil
 	default:
 		s.unsure = true
@@ -537,6 +610,10 @@ func (tx *transaction) commit() error {
 }
 
 func (tx *transaction) rollback() {
+	if mutant.Is(mutant.Rollback) {
+		_ = tx.commit() // a mutant need not be careful
+		return
+	}
 	for _, b := range tx.touched {
 		b.rollback()
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 )
 
 // span is what has to be read: from where to where in each partition, and how far it is.
@@ -43,7 +45,11 @@ func (b bounds) end(topic string, p int32) int64 { o, _ := b.ends.Lookup(topic, 
 // bounds asks the broker. Every partition has its bounds, or it is an error.
 func (r *restorer) bounds(ctx context.Context, adm *kadm.Client, partitions []int32) (b bounds, err error) {
 	topics := []string{r.writer.topics.Events, r.writer.topics.Snapshots, r.writer.topics.Replies}
-	if b.ends, err = adm.ListEndOffsets(ctx, topics...); err == nil { // high watermarks: open transactions included
+	list := adm.ListEndOffsets // high watermarks: open transactions included
+	if mutant.Is(mutant.Wait) {
+		list = adm.ListCommittedOffsets
+	}
+	if b.ends, err = list(ctx, topics...); err == nil {
 		err = b.ends.Error()
 	}
 	if err != nil {

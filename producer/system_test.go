@@ -35,6 +35,7 @@ type system struct {
 	prefix   string
 	topics   schemas.Topics
 	change   func(*producer.Config)
+	quiet    bool                // no log
 	def      producer.Definition // what producers decide by
 }
 
@@ -60,6 +61,9 @@ func (s *system) config() producer.Config {
 		Brokers: s.brokers, Registry: s.registry, TopicPrefix: s.prefix,
 		Partitions: 4, Replication: 1, MinInsync: 1, SessionTimeout: 6 * time.Second, TransactionTimeout: 5 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
+	}
+	if s.quiet {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if s.change != nil {
 		s.change(&c)

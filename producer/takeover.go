@@ -25,8 +25,8 @@ import (
 // Who is dead is told by the group. Each member's client id is its transactional id, so that the coordinator's list of members is a
 // list of the transactional ids that live. The open transactions are listed first and the members afterwards, and the lister must be
 // among them. Then an id that has a transaction and is not in the list is that of a member that the group had given up, for a member
-// begins no transaction before the group has assigned it something, and a session's id is never used by another session (a static
-// member's is: see claim). Such a transaction can't commit any more, with one exception: its owner had committed the offsets in time
+// begins no transaction before the group has assigned it something, and a session's id is never used by another session. (A static
+// member's is. One that comes back between the two lists and begins a transaction is fenced by mistake, and starts again from the log.) Such a transaction can't commit any more, with one exception: its owner had committed the offsets in time
 // and its EndTxn is on the way. Then the coordinator takes one of the two first, and the transaction as a whole is committed or
 // aborted; a restore that has begun meanwhile waits for either. An owner that is alive after all (stopped for longer than its session,
 // and continued) is told by the broker that it is fenced, drops everything it holds, and starts again from the log.
@@ -40,13 +40,15 @@ type takeover struct {
 	kind    string
 	topics  schemas.Topics
 	self    string // our own transactional id
+	static  bool   // which our former self had as well
 	cl      *kgo.Client
 	log     *slog.Logger
 	metrics *metrics
 
-	mu    sync.Mutex
-	said  map[string]bool // what was logged about strangers
-	tried time.Time
+	mu      sync.Mutex
+	hanging share
+	said    map[string]bool // what was logged about strangers
+	tried   time.Time       // when standstill last acted
 }
 
 // idPrefix begins the transactional ids of a kind's producers, and nobody else's.
@@ -99,33 +101,55 @@ func (t *takeover) abort(ctx context.Context, partitions []int32) error {
 
 // members are the transactional ids of the group's living members.
 func (t *takeover) members(ctx context.Context) (map[string]bool, error) {
-	adm, group := kadm.NewClient(t.cl), t.cfg.group(t.kind)
-	living := map[string]bool{}
-	described, err := adm.DescribeGroups(ctx, group)
+	group := t.cfg.group(t.kind)
+	members, err := groupMembers(ctx, t.cl, group)
 	if err != nil {
-		return nil, fmt.Errorf("describe group %s: %w", group, err)
+		return nil, err
 	}
-	for _, m := range described[group].Members {
-		living[m.ClientID] = true
-	}
-	if len(living) == 0 { // a group of the newer protocol is described by another request
-		described, err := adm.DescribeConsumerGroups(ctx, group)
-		if err != nil {
-			return nil, fmt.Errorf("describe group %s: %w", group, err)
+	living := map[string]bool{}
+	for _, m := range members {
+		if !strings.HasPrefix(m.clientID, t.cfg.idPrefix(t.kind)) {
+			return nil, fmt.Errorf("group %s has a member with client id %q, which is no transactional id of a producer: who is dead can't be told", group, m.clientID)
 		}
-		for _, m := range described[group].Members {
-			living[m.ClientID] = true
-		}
+		living[m.clientID] = true
 	}
 	if !living[t.self] {
 		return nil, fmt.Errorf("group %s does not count us (%s) among its members: who is dead is not ours to say", group, t.self)
 	}
-	for id := range living {
-		if !strings.HasPrefix(id, t.cfg.idPrefix(t.kind)) {
-			return nil, fmt.Errorf("group %s has a member with client id %q, which is no transactional id of a producer: who is dead can't be told", group, id)
-		}
-	}
 	return living, nil
+}
+
+// groupMember is a member as the coordinator knows it.
+type groupMember struct{ id, instance, clientID string }
+
+// groupMembers asks the coordinator, of either protocol.
+func groupMembers(ctx context.Context, cl *kgo.Client, group string) ([]groupMember, error) {
+	adm := kadm.NewClient(cl)
+	var members []groupMember
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	classic, err := adm.DescribeGroups(ctx, group)
+	if err != nil {
+		return nil, fmt.Errorf("describe group %s: %w", group, err)
+	}
+	for _, m := range classic[group].Members {
+		members = append(members, groupMember{m.MemberID, text(m.InstanceID), m.ClientID})
+	}
+	if len(members) > 0 {
+		return members, nil
+	}
+	consumer, err := adm.DescribeConsumerGroups(ctx, group)
+	if err != nil {
+		return nil, fmt.Errorf("describe group %s: %w", group, err)
+	}
+	for _, m := range consumer[group].Members {
+		members = append(members, groupMember{m.MemberID, text(m.InstanceID), m.ClientID})
+	}
+	return members, nil
 }
 
 // watched are the topics whose partitions stand still while a transaction is open in them.
@@ -173,6 +197,43 @@ func (t *takeover) claim(ctx context.Context, tx kadm.DescribedTransaction) erro
 
 func age(millis int64) time.Duration {
 	return max(0, time.Since(time.UnixMilli(millis)).Round(100*time.Millisecond))
+}
+
+// settleOffsets waits until the group tells the offsets of partitions: it keeps them back while a transaction that commits some is
+// open. One that was aborted or committed for the rebalance ends within milliseconds; one of the dead is ended. It gives up after a
+// second, for the client asks again by itself.
+func (t *takeover) settleOffsets(ctx context.Context, member *kgo.Client, added map[string][]int32) {
+	ctx, cancel := context.WithTimeout(kadm.RequireStable(ctx), time.Second)
+	defer cancel()
+	if t.static {
+		_, _, _ = member.ProducerID(ctx) // ends what our former self has open; an error comes again where the session claims the id
+	}
+	adm := kadm.NewClient(t.cl)
+	for again := false; ; again = true {
+		offsets, err := adm.FetchOffsets(ctx, t.cfg.group(t.kind))
+		if err != nil {
+			return
+		}
+		open := false
+		for topic, partitions := range added {
+			for _, p := range partitions {
+				if o, ok := offsets.Lookup(topic, p); ok && errors.Is(o.Err, kerr.UnstableOffsetCommit) {
+					open = true
+				}
+			}
+		}
+		switch {
+		case !open:
+			return
+		case again:
+			t.abandoned(ctx, added[t.topics.Commands])
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // standstill is called again and again while nothing moves since a time. After a second it looks for the dead once more, for some

@@ -1,0 +1,20 @@
+// Package mutant makes builds of the write side that are wrong on purpose, so that a test can show that the tests see it.
+//
+// In a normal build [Is] is always false and its callers' branches are compiled away. Each of the build tags mutant_generation,
+// mutant_written, mutant_polled, mutant_unknown, mutant_wait, mutant_rollback and mutant_forward takes one rule of the fence away.
+package mutant
+
+// Kind is a rule that is missing.
+type Kind int
+
+// The rules.
+const (
+	None       Kind = iota
+	Generation      // a transaction commits only in the generation of the group that it began in
+	Written         // it writes only to partitions that are assigned when it commits
+	Polled          // it commits exactly the offsets of what was processed
+	Unknown         // an outcome that is not known ends the session
+	Wait            // a restore reads to the high watermark, behind what is undecided
+	Rollback        // what an aborted transaction changed is taken back in partitions that are kept
+	Forward         // a command on the wrong partition is forwarded
+)

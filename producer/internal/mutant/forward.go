@@ -1,0 +1,5 @@
+//go:build mutant_forward
+
+package mutant
+
+const built = Forward

@@ -1,0 +1,5 @@
+//go:build mutant_generation
+
+package mutant
+
+const built = Generation

@@ -1,0 +1,6 @@
+//go:build !mutant_generation && !mutant_written && !mutant_polled && !mutant_unknown && !mutant_wait && !mutant_rollback && !mutant_forward
+
+package mutant
+
+// Is reports whether this build lacks that rule: never.
+func Is(Kind) bool { return false }

@@ -1,0 +1,5 @@
+//go:build mutant_polled
+
+package mutant
+
+const built = Polled

@@ -1,0 +1,5 @@
+//go:build mutant_rollback
+
+package mutant
+
+const built = Rollback

@@ -1,0 +1,5 @@
+//go:build mutant_unknown
+
+package mutant
+
+const built = Unknown

@@ -1,0 +1,5 @@
+//go:build mutant_wait
+
+package mutant
+
+const built = Wait

@@ -1,0 +1,5 @@
+//go:build mutant_written
+
+package mutant
+
+const built = Written

@@ -1,0 +1,276 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
+)
+
+// member is one of a producer's members of the group: sessions one after another.
+type member struct {
+	*Producer
+	number int // among the producer's members, from 0
+	state  status
+	id     string // the group's name for it in the last session; "" when it was not in the group
+}
+
+// run runs sessions until ctx ends (nil) or only a person can help (an error).
+func (m *member) run(ctx context.Context) error {
+	defer m.state.set(errors.New("stopped"))
+	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		m.metrics.sessions.Inc()
+		started := time.Now()
+		err := m.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err = m.usurped(ctx, err); fatal(err) {
+			m.state.set(err)
+			return err
+		}
+		if time.Since(started) > time.Minute {
+			wait = 200 * time.Millisecond
+		}
+		m.state.set(err)
+		m.log.Error("session ended; all state is dropped and rebuilt from the log", "error", err, "retry_in", wait.String())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// session prepares what one session needs and runs it to its end.
+func (m *member) session(ctx context.Context) error {
+	m.state.set(errors.New("starting"))
+	kind, topics := m.def.KindName(), schemas.TopicsOf(m.cfg.TopicPrefix, m.def.KindName())
+	codec := schemas.NewCodec(m.cfg.Registry)
+	w := &writer{
+		kind:      kind,
+		source:    []byte("/ledgerline/" + kind),
+		topics:    topics,
+		replies:   schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
+		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
+		positions: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
+
+		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
+		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
+	}
+	rules := m.def.machine(codec, topics)
+	pin := &pins{
+		kind:  kind,
+		topic: schemas.PinsTopic(m.cfg.TopicPrefix),
+		serde: schemas.NewSerde(codec, schemas.PinsTopic(m.cfg.TopicPrefix), schemas.FullTransitive, ledgerline.PinType),
+		names: []string{topics.Commands, topics.Internal, topics.Events, topics.Snapshots, topics.Replies},
+	}
+	for _, register := range []func(context.Context) error{
+		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+	} {
+		if err := register(ctx); err != nil {
+			return err
+		}
+	}
+
+	options := slices.Concat(m.cfg.Client, []kgo.Opt{
+		kgo.SeedBrokers(m.cfg.Brokers...),
+		kgo.WithLogger(kafkaLog{m.log}),
+	})
+	plain, err := kgo.NewClient(slices.Concat(options, []kgo.Opt{kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.MetadataMinAge(250 * time.Millisecond)})...)
+	if err != nil {
+		return err
+	}
+	defer plain.CloseAllowingRebalance()
+	if err := EnsureTopics(ctx, kadm.NewClient(plain), Topics(m.cfg, kind)); err != nil {
+		return err
+	}
+	pinned, err := pin.check(ctx, plain)
+	if err != nil {
+		return err
+	}
+	w.partitions = m.cfg.Partitions
+
+	cache := pebble.NewCache(storeCacheBytes / int64(m.cfg.Sessions))
+	defer cache.Unref()
+	id := m.transactionalID()
+	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
+	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
+	given.settle = taker.settleOffsets
+	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, m.options(topics, id, given))...)
+	if err != nil {
+		return err
+	}
+	closed := sync.OnceFunc(func() {
+		m.id, _ = gts.Client().GroupMetadata()
+		gts.CloseAllowingRebalance()
+	})
+	defer closed()
+	s := &session{
+		cfg: m.cfg, gts: gts, takeover: taker, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
+		restorer: &restorer{
+			cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
+			limits: limits{
+				eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources,
+				tail: int64(m.cfg.SnapshotEvents), memory: max(1, m.cfg.MemoryAggregates/int(m.cfg.Partitions)),
+			},
+			takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
+		},
+		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
+		assignment: given,
+		partitions: share{of: m.metrics.partitions},
+		aggregates: share{of: m.metrics.aggregates},
+		stateBytes: share{of: m.metrics.stateBytes},
+		generation: -1,
+		books:      map[int32]*book{},
+		astray:     map[input]bool{},
+		held:       map[input]<-chan struct{}{},
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		pin.watch(ctx, plain, pinned, 5*time.Second, func(err error) { s.fatal.Store(&err) })
+	})
+	watching.Go(func() { taker.watchHung(ctx, 10*time.Second, given.partitions) })
+	defer watching.Wait()
+	defer stop()
+	defer s.partitions.set(0)
+	defer s.aggregates.set(0)
+	defer s.stateBytes.set(0)
+	err = s.run(ctx)
+	closed()
+	m.leave(ctx, plain, err != nil)
+	return err
+}
+
+// instance is the group's name for a static member; "" for one that is not.
+func (m *member) instance() string {
+	if m.cfg.InstanceID == "" || m.number == 0 {
+		return m.cfg.InstanceID
+	}
+	return m.cfg.InstanceID + "." + strconv.Itoa(m.number)
+}
+
+// transactionalID is a new one for each session: nothing that an earlier life left open can be mistaken for ours. A static member
+// keeps its own, so that it fences its former self.
+func (m *member) transactionalID() string {
+	if instance := m.instance(); instance != "" {
+		return m.cfg.idPrefix(m.def.KindName()) + instance
+	}
+	return m.cfg.idPrefix(m.def.KindName()) + uuid.Must(uuid.NewV7()).String()
+}
+
+// usurped looks into why the session of a static member ended. Two processes under one instance id would take turns in fencing each
+// other for ever: the older must stop for good.
+func (m *member) usurped(ctx context.Context, err error) error {
+	instance := m.instance()
+	if instance == "" || err == nil {
+		return err
+	}
+	taken := errors.Is(err, kerr.FencedInstanceID)
+	if !taken && m.id != "" && m.cfg.Group == GroupClassic { // under KIP-848 the younger is not let in while the older lives
+		cl, clientErr := kgo.NewClient(slices.Concat(m.cfg.Client, []kgo.Opt{kgo.SeedBrokers(m.cfg.Brokers...), kgo.WithLogger(kafkaLog{m.log})})...)
+		if clientErr != nil {
+			return err
+		}
+		defer cl.Close()
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		members, askErr := groupMembers(ctx, cl, m.cfg.group(m.def.KindName()))
+		taken = askErr == nil && slices.ContainsFunc(members, func(other groupMember) bool { return other.instance == instance && other.id != m.id })
+	}
+	if taken {
+		return fmt.Errorf("%w: %q of group %s: give each producer an InstanceID (--producer-instance) of its own: %w",
+			ErrInstance, instance, m.cfg.group(m.def.KindName()), err)
+	}
+	return err
+}
+
+// leave takes a static member out of the group when it is told to stop: closing its client keeps its partitions for it until the
+// session timeout. Under KIP-848 it must say so as well when it will be back, or its next session is not let in.
+func (m *member) leave(ctx context.Context, plain *kgo.Client, back bool) {
+	instance, group := m.instance(), m.cfg.group(m.def.KindName())
+	if instance == "" || m.id == "" || back && m.cfg.Group == GroupClassic {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	var err error
+	if m.cfg.Group == GroupClassic {
+		var left kadm.LeaveGroupResponses
+		left, err = kadm.NewClient(plain).LeaveGroup(ctx, kadm.LeaveGroup(group).Reason("producer stops").InstanceIDs(instance))
+		if err == nil {
+			err = left.Error()
+		}
+	} else {
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Group, req.MemberID, req.InstanceID, req.MemberEpoch = group, m.id, &instance, -1
+		if back {
+			req.MemberEpoch = -2
+		}
+		var resp *kmsg.ConsumerGroupHeartbeatResponse
+		resp, err = req.RequestWith(ctx, plain)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+	}
+	if err != nil && !errors.Is(err, kerr.UnknownMemberID) && !errors.Is(err, kerr.FencedInstanceID) {
+		m.log.Warn("leaving the group failed: the partitions are free after the session timeout", "instance", instance, "error", err)
+	}
+}
+
+// options are those of the member that consumes, produces and commits.
+func (m *member) options(topics schemas.Topics, id string, given *assignment) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ClientID(id), // so that the group's members can be told by their transactional ids: see takeover.go
+		kgo.ConsumerGroup(m.cfg.group(m.def.KindName())),
+		kgo.ConsumeTopics(topics.Commands, topics.Internal),
+		// Range gives the same partitions of both topics to the same member, always; cooperative balancers do not.
+		kgo.Balancers(kgo.RangeBalancer()),
+		kgo.OnPartitionsAssigned(given.assigned),
+		kgo.OnPartitionsRevoked(given.revoked),
+		kgo.OnPartitionsLost(given.lost),
+		kgo.AdjustFetchOffsetsFn(given.fetched),
+		kgo.SessionTimeout(m.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(min(m.cfg.SessionTimeout/4, 3*time.Second)),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxWait(time.Second),
+		kgo.TransactionalID(id),
+		kgo.TransactionTimeout(m.cfg.TransactionTimeout),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RecordDeliveryTimeout(m.cfg.TransactionTimeout),
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(100_000),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
+			if topic == topics.DeadLetters {
+				return deadLetterBatchBytes // a dead letter is what did not fit elsewhere, and more headers
+			}
+			return 1_000_012
+		}),
+		kgo.MetadataMinAge(10 * time.Millisecond), // with the default of 5 s a flush can wait that long for a new leader or topic
+	}
+	if m.cfg.Group == GroupConsumer {
+		opts = append(opts, kgo.ServerSideBalancer()) // with the assignor "range", which keeps both topics together as well
+	}
+	if instance := m.instance(); instance != "" {
+		opts = append(opts, kgo.InstanceID(instance))
+	}
+	return opts
+}
