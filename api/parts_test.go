@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
@@ -161,3 +164,20 @@ func TestReplies_TheLastAreRemembered(t *testing.T) {
 }
 
 func replyOf(id string) *ledgerline.Reply { return &ledgerline.Reply{CommandID: id} }
+
+// What fails for long is said once, then rarely: a log that says nothing else is not read.
+func TestRetry_SaysOnceThatItFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), 95*time.Second)
+		defer cancel()
+		tries := 0
+		retry(ctx, slog.New(slog.NewTextHandler(&said, nil)), "it ended", func() error {
+			tries++
+			return errors.New("nobody is there")
+		})
+		if lines := strings.Count(said.String(), "it ended"); lines != 3 || tries < 15 {
+			t.Errorf("%d tries in 95 s, and %d lines:\n%s", tries, lines, &said)
+		}
+	})
+}
