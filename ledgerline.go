@@ -154,9 +154,13 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
 	}
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Args == nil {
+		if c.Args == nil || !c.Runnable() {
 			c.Args = noArguments
+		}
+		if !c.Runnable() { // else what is behind it is not looked at
+			c.RunE = root.RunE
 		}
 	}
 	return root

@@ -98,7 +98,7 @@ const fetchKey = 1 // of the fetch request, in Kafka's protocol
 
 // run follows until ctx ends.
 func (f *follower) run(ctx context.Context) {
-	retry(ctx, f.api.log.With("topic", f.topic), "following events, beginning anew", func() error {
+	retry(ctx, f.api.log.With("topic", f.topic), "following events", func() error {
 		err := f.follow(ctx)
 		f.heard.Clear()
 		f.mu.Lock()

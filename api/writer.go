@@ -53,7 +53,7 @@ const (
 
 // run keeps a client running until ctx ends.
 func (w *writer) run(ctx context.Context) {
-	retry(ctx, w.api.log.With("kind", w.kind), "client of commands ended, making another", func() error {
+	retry(ctx, w.api.log.With("kind", w.kind), "client of commands", func() error {
 		cfg := w.api.cfg.Client
 		cfg.Observe = w.observe
 		client := producer.NewClient(cfg, w.def)
@@ -83,7 +83,7 @@ func retry(ctx context.Context, log *slog.Logger, what string, do func() error) 
 			wait, said, failed = leastRetry, time.Time{}, 0
 		}
 		if failed++; ctx.Err() == nil && time.Since(said) > sayAgain {
-			log.Warn(what, "error", err, "times", failed)
+			log.Warn("ended, beginning anew", "what", what, "error", err, "times", failed)
 			said = time.Now()
 		}
 		select {
