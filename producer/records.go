@@ -216,8 +216,6 @@ func (w *writer) position(partition int32, topic string, next int64) (*kgo.Recor
 	return &kgo.Record{Topic: w.topics.Snapshots, Partition: partition, Key: []byte(positionPrefix + topic), Value: data}, nil
 }
 
-func formatHash(h uint64) string { return string(appendHash(nil, h)) }
-
 func appendHash(b []byte, h uint64) []byte {
 	const digits = "0123456789abcdef"
 	for shift := 60; shift >= 0; shift -= 4 {
