@@ -134,7 +134,9 @@ func (s *shop) letters(args ...string) map[string]foundLetter {
 // publish writes a record as a stranger does, and gives the id that its reply would have.
 func (s *shop) publish(rec *kgo.Record) string {
 	s.t.Helper()
-	rec.Topic = s.topics.Commands
+	if rec.Topic == "" {
+		rec.Topic = s.topics.Commands
+	}
 	if err := s.client.ProduceSync(s.t.Context(), rec).FirstErr(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -291,6 +293,33 @@ func (s *shop) oneAggregate() {
 	}
 	if out := s.must(0, "events", "account", "ann", "--from", "2"); strings.Count(out, "\n") != 1 {
 		s.t.Errorf("events --from 2 prints\n%s", out)
+	}
+}
+
+// What came from another aggregate goes back to where only producers write; what only says so does not.
+func TestDeadLetterRetried_GoesBackToWhereItWasRead(t *testing.T) {
+	s := newShop(t)
+	p := schemas.Partition("ann", 12)
+	inner := s.publish(&kgo.Record{Topic: s.topics.Internal, Key: []byte("ann"), Partition: p, Value: []byte{1}})
+	forged := s.topics.Internal + "/0/77"
+	s.publish(&kgo.Record{Key: []byte("ann"), Partition: p, Value: []byte{2}, Headers: []kgo.RecordHeader{{Key: schemas.HeaderOrigin, Value: []byte(forged)}}})
+	attempts := func(n int) func() error {
+		return func() error {
+			for _, id := range []string{inner, forged} {
+				if l := s.letters()[id]; l.Attempts != n {
+					return fmt.Errorf("of %s there is %+v, wanted %d attempts", id, l, n)
+				}
+			}
+			return nil
+		}
+	}
+	s.await(attempts(1))
+	s.must(0, "dlq", "retry", "--all")
+	s.await(attempts(2))
+	for id, topic := range map[string]string{inner: s.topics.Internal, forged: s.topics.Commands} {
+		if out := s.must(0, "dlq", "show", s.letters()[id].ID, "--json"); !strings.Contains(out, `"value": "`+topic+`"`) {
+			t.Errorf("%s was not retried by %s:\n%s", id, topic, out)
+		}
 	}
 }
 

@@ -259,6 +259,20 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 			})
 		}
 	}
+	// Who runs some projections only needs the rights of those.
+	for _, g := range f.granted[rights.Projector] {
+		if g.Name != f.prefix+"analytics" {
+			continue
+		}
+		f.without(g, func() {
+			parts, stop := f.start(rights.Projector, append([]string{"projector", "account-summary"}, f.stores...)...)
+			defer stop()
+			f.await(func() error { return ready(parts(), "projector account-summary", "rights") })
+			if lacks := parts()["rights"]; lacks != "ready" {
+				t.Errorf("account-summary alone wants more: %s", lacks)
+			}
+		})
+	}
 	for _, c := range []struct {
 		role    rights.Role
 		names   func(rights.Right) bool
