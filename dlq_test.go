@@ -20,6 +20,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/internal/rights"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
@@ -323,6 +324,41 @@ func TestP2_DeadLetterRetriedByMany_IsPublishedOnce(t *testing.T) {
 	}
 	if n := s.published("pay-1"); n != 2 {
 		t.Errorf("the command was published %d times, wanted twice: once by its sender", n)
+	}
+}
+
+// An operator who died halfway leaves nothing behind: the next one aborts it, and does the whole.
+func TestP2_DeadLetterRetriedByOneWhoDied_IsPublishedOnceByTheNext(t *testing.T) {
+	s := newShop(t)
+	s.must(0, "publish", "account", "OpenAccount", "--id", "ann", `{"owner":"ann","currency":"EUR"}`, "--timeout", "60s")
+	s.must(5, "publish", "account", "DepositMoney", "--id", "ann", "--command-id", "pay-1", `{"amount_minor":7}`)
+	s.broken.Store(false)
+	id := s.letters()["pay-1"].ID
+	prefix := strings.TrimSuffix(s.topics.Events, "account.events")
+	dead := kit.Kafka(t).Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID(rights.DeadLetterTransactions(prefix, "account")))
+	if err := dead.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	p := schemas.Partition("ann", 12)
+	for _, rec := range []*kgo.Record{
+		{Topic: s.topics.Commands, Partition: p, Key: []byte("ann"), Value: []byte{1}, Headers: []kgo.RecordHeader{{Key: schemas.HeaderID, Value: []byte("pay-1")}}},
+		{Topic: s.topics.DeadLetters, Partition: p, Headers: []kgo.RecordHeader{
+			{Key: schemas.HeaderSettled, Value: []byte("retried")}, {Key: schemas.HeaderSettles, Value: []byte(strings.Replace(id, "account", s.topics.DeadLetters, 1))},
+		}},
+	} {
+		if err := dead.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l := s.letters()["pay-1"]; l.ID != id {
+		t.Errorf("while it is undecided, list shows %+v", l)
+	}
+	s.must(0, "dlq", "retry", id)
+	if n := s.published("pay-1"); n != 2 {
+		t.Errorf("the command was published %d times, wanted twice: once by its sender", n)
+	}
+	if left := s.letters(); len(left) != 0 {
+		t.Errorf("there are still %v", left)
 	}
 }
 

@@ -89,18 +89,26 @@ func (s *Settler) Settle(ctx context.Context, what string, letters []Letter) err
 		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), transactionTimeout)
 		defer cancel()
 		_ = s.cl.EndTransaction(abort, kgo.TryAbort) // or the broker does, when its timeout ends
-		if errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, kerr.ProducerFenced) {
-			err = fmt.Errorf("%w (%w)", ErrTaken, err)
-		}
-		return fmt.Errorf("settle dead letters: nothing was done: %w", err)
+		return fmt.Errorf("settle dead letters: nothing was done: %w", taken(err))
 	}
 	if err := s.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return fmt.Errorf("settle dead letters: %w: look with list whether they are", err)
+		return fmt.Errorf("settle dead letters: list shows whether they are: %w", taken(err))
 	}
 	for _, l := range letters {
 		s.Box.settled[at{l.Partition, l.Offset}] = what
 	}
 	return nil
+}
+
+// taken says so when an error comes of another operator who has taken over: the brokers have aborted this one's transaction then,
+// unless it was committed before and the answer was lost.
+func taken(err error) error {
+	for _, fenced := range []error{kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidTxnState} {
+		if errors.Is(err, fenced) {
+			return fmt.Errorf("%w (%w)", ErrTaken, err)
+		}
+	}
+	return err
 }
 
 // Can says why a letter can't be settled so; nil when it can.
