@@ -90,6 +90,10 @@ bench-analytics: ## the bank's questions over BENCH_ROWS=10000000 rows, and what
 bench-system: ## `ledgerline benchmark` against the bank on the real servers; BENCH_DURATION=10s, BENCH_JSON=file
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/system
 
+.PHONY: bench-write
+bench-write: ## the write side beside the bare client on Apache Kafka; BENCH_COMMANDS=1000000, BENCH_JSON=file
+	@go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/write
+
 .PHONY: vuln
 vuln: ## known vulnerabilities, from the internet
 	@$(call TOOL,govulncheck) ./...

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -98,7 +99,8 @@ status compares current (the 90th percentile; of projection_lag the maximum) wit
   times        excellent up to 0.7 of the target, good up to 1, acceptable up to 1.05, else failing
   rates        excellent, good and acceptable while target/current is up to 0.7, 1.05 and 1.1
   availability good without a shortfall, acceptable up to 0.01 points
-A row with failed requests is failing. A system and its benchmark on one machine share its cores: figures are of both together.`,
+A row with failed requests is failing. When Kafka goes away the rest is not measured, and what was is printed.
+A system and its benchmark on one machine share its cores: figures are of both together.`,
 		Example: fmt.Sprintf("  %[1]s benchmark\n  %[1]s benchmark --only account_summary,throughput --duration 30s --yaml\n  %[1]s benchmark --api-url http://api:8080 --api-token SECRET --kafka-brokers broker-1:9092", a.Domain.Name),
 	}
 	f := cmd.Flags()
@@ -113,8 +115,11 @@ A row with failed requests is failing. A system and its benchmark on one machine
 		if a.Domain.Workload == nil {
 			return cli.Usage(fmt.Errorf("domain %s says nothing of what to measure: give its Domain a Workload", a.Domain.Name))
 		}
-		if b.lasting <= 0 || b.rate <= 0 || b.commands <= 0 {
+		if b.lasting <= 0 || !(b.rate > 0) || !(b.commands > 0) { // what is no number is not above 0 either
 			return cli.Usage(errors.New("--duration, --rate and --commands must be above 0"))
+		}
+		if b.rate > mostRate || b.commands > mostRate {
+			return cli.Usage(fmt.Errorf("--rate and --commands can be %d a second at most: nothing here can begin more", mostRate))
 		}
 		format := benchmark.Table
 		switch {
@@ -128,13 +133,16 @@ A row with failed requests is failing. A system and its benchmark on one machine
 		b.work, b.run = a.Domain.Workload, "bench-"+uuid.Must(uuid.NewV7()).String()
 		b.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}}
 		rows, err := b.all(cmd.Context(), only)
-		if err != nil {
+		if err != nil && len(rows) == 0 {
 			return err
 		}
-		return benchmark.Write(a.Out, format, rows)
+		return errors.Join(benchmark.Write(a.Out, format, rows), err)
 	}
 	return a.withSettings(cmd, kafkaSettings, storeSettings, benchmarkSettings)
 }
+
+// mostRate is the highest rate, a second, that makes sense to ask for.
+const mostRate = 1_000_000
 
 // measurement is one row, or some that are measured together.
 type measurement struct {
@@ -202,25 +210,29 @@ func (b *benchmarkRun) all(ctx context.Context, only []string) (rows []benchmark
 	return rows, err
 }
 
+// choose gives the measurements that have rows of these names, each once, in the order of all.
 func choose(all []measurement, only []string) (chosen []measurement, err error) {
 	if len(only) == 0 {
 		return all, nil
 	}
 	var known []string
+	meant := map[string]bool{}
 	for _, m := range all {
 		known = append(known, m.names...)
-	}
-	for _, name := range only {
-		found := false
-		for _, m := range all {
-			for _, n := range m.names {
-				if n == name || strings.HasPrefix(n, name+"/") {
-					chosen, found = append(chosen, m), true
-					break
+		wanted := false
+		for _, row := range m.names {
+			for _, name := range only {
+				if row == name || strings.HasPrefix(row, name+"/") {
+					meant[name], wanted = true, true
 				}
 			}
 		}
-		if !found {
+		if wanted {
+			chosen = append(chosen, m)
+		}
+	}
+	for _, name := range only {
+		if !meant[name] {
 			return nil, fmt.Errorf("--only: there is no row %q: there are %s", name, strings.Join(known, ", "))
 		}
 	}
@@ -259,22 +271,36 @@ func (b *benchmarkRun) requests(ctx context.Context, r WorkRequest, rate float64
 		}
 		return err
 	}
-	// The first opens a connection, and waits until what was prepared can be read.
-	for deadline := time.Now().Add(time.Minute); ; {
+	samples := &benchmark.Samples{}
+	if err := b.first(ctx, ask); err != nil { // a row that fails; others can be measured
+		samples.Fail(fmt.Errorf("the first request: %w", err))
+	} else {
+		samples = benchmark.OpenLoop(ctx, rate, b.lasting, 1000, func(ctx context.Context, n int) error { return ask(ctx, n+1) })
+	}
+	return benchmark.Times(r.Name, benchmark.Milliseconds, r.Target.Seconds()*1000, samples, 0.9), ctx.Err()
+}
+
+// How long the first request may take to be answered well, while what was prepared gets to where it can be read; and while
+// nothing listens at all.
+const (
+	firstAnswer = time.Minute
+	firstListen = 5 * time.Second
+)
+
+// first opens a connection, and waits until what was prepared can be read.
+func (b *benchmarkRun) first(ctx context.Context, ask func(context.Context, int) error) error {
+	began := time.Now()
+	for {
 		err := ask(ctx, 0)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || time.Now().After(deadline) {
-			return benchmark.Row{}, fmt.Errorf("the first request failed: %w", err)
+		away := errors.Is(err, syscall.ECONNREFUSED) && time.Since(began) > firstListen
+		if err == nil || ctx.Err() != nil || away || time.Since(began) > firstAnswer {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	samples := benchmark.OpenLoop(ctx, rate, b.lasting, 1000, func(ctx context.Context, n int) error { return ask(ctx, n+1) })
-	return benchmark.Times(r.Name, benchmark.Milliseconds, r.Target.Seconds()*1000, samples, 0.9), ctx.Err()
 }
 
 // inFlight bounds the commands whose replies are awaited while commands go as fast as they can.

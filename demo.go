@@ -31,11 +31,11 @@ var demoSettings = []cli.Setting{
 	{Key: "sample", Default: true, Help: "load the sample at the first start"},
 }
 
-// anyPort is what demo --once listens on unless told otherwise.
+// anyPort is what demo --once and --free-ports listen on unless told otherwise.
 const anyPort = "127.0.0.1:0"
 
 func (a *App) demoCommand() *cobra.Command {
-	var once, asJSON bool
+	var once, freePorts, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run the whole platform here, in one command",
@@ -43,16 +43,18 @@ func (a *App) demoCommand() *cobra.Command {
 the producer, the projectors, the monitor and the API. The first start loads a sample. Ctrl-C ends it; the next start goes on with the data.
 
 --kafka-brokers, --registry-url, --postgres-url and --clickhouse-url use real servers instead of embedded ones.
---once loads, projects, verifies, prints counts and rates, and exits: 0, or 1 when something differs.`,
-		Example: fmt.Sprintf("  %[1]s demo\n  %[1]s demo --once --json\n  %[1]s demo --postgres-url postgres://me@db:5432/test", a.Domain.Name),
+--once loads, projects, verifies, prints counts and rates, and exits: 0, or 1 when something differs.
+--free-ports is for a second demo beside another one: give it a folder of its own, too.`,
+		Example: fmt.Sprintf("  %[1]s demo\n  %[1]s demo --once --json\n  %[1]s demo --free-ports --data-dir /tmp/second\n  %[1]s demo --postgres-url postgres://me@db:5432/test", a.Domain.Name),
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "load, project, verify, print and exit; on free ports and in a temporary folder unless told otherwise")
+	cmd.Flags().BoolVar(&freePorts, "free-ports", false, "listen on ports that are free, but where told otherwise")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with --once: print the report as one JSON document")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if asJSON && !once {
 			return cli.Usage(errors.New("--json goes with --once"))
 		}
-		d := &demo{app: a, once: once, told: func(key string) bool {
+		d := &demo{app: a, once: once, freePorts: freePorts || once, told: func(key string) bool {
 			return cmd.Flags().Changed(cli.Setting{Key: key}.Flag()) || os.Getenv(cli.Setting{Key: key}.Env()) != ""
 		}}
 		defer func() { err = errors.Join(err, d.cleanUp()) }()
@@ -86,9 +88,10 @@ the producer, the projectors, the monitor and the API. The first start loads a s
 
 // demo is one run of the whole platform.
 type demo struct {
-	app  *App
-	once bool
-	told func(key string) bool // whether the caller set it
+	app       *App
+	once      bool
+	freePorts bool
+	told      func(key string) bool // whether the caller set it
 
 	dir       string
 	temporary *process.Folder // nil: the folder stays
@@ -207,7 +210,7 @@ func (d *demo) prepare(ctx context.Context) error {
 
 // listenAddress is where a server is to listen.
 func (d *demo) listenAddress(key string) string {
-	if d.once && !d.told(key) {
+	if d.freePorts && !d.told(key) {
 		return anyPort
 	}
 	return d.app.values.String(key)

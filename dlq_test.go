@@ -232,6 +232,8 @@ func TestP5_DeadLetters_AreShownRetriedOnceAndDropped(t *testing.T) {
 		return nil
 	})
 
+	s.oneAggregate()
+
 	if out := s.must(0, "dlq", "drop", "--all", "--code", "bad_key"); !strings.Contains(out, open[key].ID+" dropped") {
 		t.Errorf("drop prints %q", out)
 	}
@@ -260,6 +262,35 @@ func TestP5_DeadLetters_AreShownRetriedOnceAndDropped(t *testing.T) {
 		if code, out, said := s.run(append([]string{"dlq"}, strings.Fields(args)...)...); code == 0 || !strings.Contains(said, want) {
 			t.Errorf("dlq %s: exit code %d\n%s%s\nwanted %q", args, code, out, said, want)
 		}
+	}
+}
+
+// oneAggregate looks at the account that has two events by now.
+func (s *shop) oneAggregate() {
+	s.t.Helper()
+	out := s.must(0, "aggregate", "show", "account", "ann", "--events", "1")
+	for _, want := range []string{"account ann, version 2, partition 2", "decided by ", `"balance_minor":7`, `event 2 MoneyDeposited at `} {
+		if !strings.Contains(strings.ReplaceAll(out, ": ", ":"), strings.ReplaceAll(want, ": ", ":")) {
+			s.t.Errorf("aggregate show prints\n%s\nwanted %q", out, want)
+		}
+	}
+	var shownAggregate struct {
+		Version, Partition int
+		State              struct {
+			BalanceMinor int `json:"balance_minor"`
+		}
+		Owner  struct{ Group string }
+		Events []struct{ Sequence int }
+	}
+	if err := json.Unmarshal([]byte(s.must(0, "aggregate", "show", "account", "ann", "--json")), &shownAggregate); err != nil ||
+		shownAggregate.Version != 2 || shownAggregate.State.BalanceMinor != 7 || !strings.HasSuffix(shownAggregate.Owner.Group, "account.producer") || len(shownAggregate.Events) != 2 {
+		s.t.Errorf("aggregate show --json says %+v, %v", shownAggregate, err)
+	}
+	if _, _, said := s.run("aggregate", "show", "account", "nobody"); !strings.Contains(said, "does not exist") {
+		s.t.Errorf("of nobody aggregate show says %q", said)
+	}
+	if out := s.must(0, "events", "account", "ann", "--from", "2"); strings.Count(out, "\n") != 1 {
+		s.t.Errorf("events --from 2 prints\n%s", out)
 	}
 }
 

@@ -140,6 +140,7 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 		a.readyCommand(),
 		a.publishCommand(),
 		a.eventsCommand(),
+		a.aggregateCommand(),
 		a.topicsCommand(),
 		a.queryCommand(),
 		a.traceCommand(),
@@ -154,9 +155,13 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
 	}
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
-		if c.Args == nil {
+		if c.Args == nil || !c.Runnable() {
 			c.Args = noArguments
+		}
+		if !c.Runnable() { // else what is behind it is not looked at
+			c.RunE = root.RunE
 		}
 	}
 	return root
@@ -217,7 +222,7 @@ func (d Domain) aggregate(kind string) (producer.Definition, error) {
 		}
 		kinds = append(kinds, a.KindName())
 	}
-	return nil, cli.Usage(fmt.Errorf("there is no aggregate kind %q: there are %s", kind, strings.Join(kinds, ", ")))
+	return nil, cli.Usage(fmt.Errorf("there is no aggregate kind %q, only %s", kind, strings.Join(kinds, ", ")))
 }
 
 // projections finds projections by name; no names mean all.
@@ -233,7 +238,7 @@ func (d Domain) projections(names []string) ([]projector.Projection, error) {
 			for _, p := range d.Projections {
 				all = append(all, p.ProjectionName())
 			}
-			return nil, cli.Usage(fmt.Errorf("there is no projection %q: there are %s", name, strings.Join(all, ", ")))
+			return nil, cli.Usage(fmt.Errorf("there is no projection %q, only %s", name, strings.Join(all, ", ")))
 		}
 		found = append(found, d.Projections[i])
 	}

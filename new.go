@@ -22,7 +22,8 @@ func (a *App) newCommand() *cobra.Command {
 		Long: `Writes a Go module that runs as it is: schemas of commands and events, an aggregate with its rules, a table in Postgres
 and one in ClickHouse, a question in SQL, HTTP routes, tests, a sample, and a compose file. Change it file by file.
 
-NAME is the program's name and that of its database schemas; --kind names what the commands are sent to.`,
+NAME is the program's name and that of its database schemas; --kind names what the commands are sent to. What is written is a
+small shop, whatever the names: change it into yours.`,
 		Example: fmt.Sprintf("  %[1]s new shop --dir ../shop    # from within Ledgerline's source\n  %[1]s new helpdesk --kind ticket --module example.com/helpdesk --ledgerline-dir ../ledgerline", a.Domain.Name),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -35,7 +36,7 @@ NAME is the program's name and that of its database schemas; --kind names what t
 	cmd.Flags().StringVar(&o.Module, "module", "", "path of the Go module (default NAME)")
 	cmd.Flags().StringVar(&o.Checkout, "ledgerline-dir", "", "folder of Ledgerline's source; go.mod points to it (default: the one around this folder)")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to write to (default ./NAME)")
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.Name = args[0]
 		if dir == "" {
 			dir = o.Name
@@ -62,6 +63,12 @@ Next:
   go test ./...            # its rules, without a server
   go build -o %s . && ./%[2]s demo
 `, dir, o.Name)
+		if err == nil && cmd.Flags().Changed("kind") {
+			_, err = fmt.Fprintf(a.Out, `
+It begins as the order of a shop under your names: a customer places a %[1]s that has lines, pays for it, has it shipped or
+cancels it. Say what can happen to yours in schemas/%[1]s, then what follows from it in %[1]s.go.
+`, o.Kind)
+		}
 		return err
 	}
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,8 +21,9 @@ func (a *App) platform() (rights.Platform, error) {
 	prefix := a.values.String("topic-prefix")
 	p := rights.Platform{Prefix: prefix, ReplyTopics: a.values.Strings("producer.reply-topics")}
 	for _, def := range a.Domain.Aggregates {
-		group := producer.Group(prefix, def.KindName())
-		p.Kinds = append(p.Kinds, rights.Kind{Name: def.KindName(), Group: group, TransactionalID: group})
+		p.Kinds = append(p.Kinds, rights.Kind{
+			Name: def.KindName(), Group: producer.Group(prefix, def.KindName()), TransactionalID: producer.TransactionalIDPrefix(prefix, def.KindName()),
+		})
 	}
 	for _, projection := range a.Domain.Projections {
 		plan, err := projection.Plan(prefix)
@@ -47,7 +49,7 @@ func rolesOf(command string) []rights.Role {
 		return []rights.Role{rights.Monitor}
 	case "all", "demo":
 		return []rights.Role{rights.Producer, rights.Projector, rights.API, rights.Monitor}
-	case "events", "trace", "verify", "topics":
+	case "events", "aggregate", "trace", "verify", "topics":
 		return []rights.Role{rights.Auditor}
 	case "dlq":
 		if command == "dlq retry" || command == "dlq drop" {
@@ -93,7 +95,7 @@ const (
 // run asks until ctx ends.
 func (w *rightsWatch) run(ctx context.Context) {
 	for {
-		missing := w.ask(ctx)
+		missing := w.ask(ctx, "")
 		w.mu.Lock()
 		before := w.missing
 		w.missing = missing
@@ -113,8 +115,8 @@ func (w *rightsWatch) run(ctx context.Context) {
 	}
 }
 
-// ask gives what is missing as an error; nil also when the brokers don't tell.
-func (w *rightsWatch) ask(ctx context.Context) error {
+// ask gives what is missing as an error; nil also when the brokers don't tell. What a failure names it gives alone.
+func (w *rightsWatch) ask(ctx context.Context, failure string) error {
 	ctx, cancel := context.WithTimeout(ctx, rightsTimeout)
 	defer cancel()
 	missing, err := rights.Missing(ctx, w.options, w.wanted)
@@ -123,6 +125,9 @@ func (w *rightsWatch) ask(ctx context.Context) error {
 	}
 	if len(missing) == 0 {
 		return nil
+	}
+	if named := slices.DeleteFunc(slices.Clone(missing), func(r rights.Right) bool { return !strings.Contains(failure, r.Name) }); len(named) > 0 {
+		missing = named
 	}
 	var names []string
 	for _, r := range missing {
@@ -140,7 +145,7 @@ func (w *rightsWatch) ready() error {
 // hint says what to do about a command's failure, or "" when there is nothing to add.
 func (a *App) hint(ctx context.Context, failure error) string {
 	if rights.Refused(failure) && a.values != nil {
-		if missing := a.rightsOf(a.running).ask(ctx); missing != nil {
+		if missing := a.rightsOf(a.running).ask(ctx, failure.Error()); missing != nil {
 			return missing.Error()
 		}
 	}

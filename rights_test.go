@@ -201,7 +201,7 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 	f.await(func() error {
 		return errors.Join(ready(summary(), "projector account-summary", "rights"), ready(api(), "api", "rights"), ready(monitor(), "rights"))
 	})
-	for _, command := range [][]string{{"events", "account", "ann"}, {"topics", "--kafka-replication", "1"}, append([]string{"trace", "open-1"}, f.stores...)} {
+	for _, command := range [][]string{{"events", "account", "ann"}, {"aggregate", "show", "account", "ann"}, {"topics", "--kafka-replication", "1"}, append([]string{"trace", "open-1"}, f.stores...)} {
 		f.must(f.user(rights.Auditor), command...)
 	}
 	f.await(func() error {
@@ -272,7 +272,10 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 		{rights.Auditor, func(r rights.Right) bool {
 			return rights.OperationName(r.Operation) == "Read" && r.Name == schemas.PinsTopic(f.prefix)
 		}, append([]string{"verify", "account-summary"}, f.stores...)},
-		{rights.Auditor, func(r rights.Right) bool { return strings.HasPrefix(rights.OperationName(r.Operation), "Describe") }, []string{"topics", "--kafka-replication", "1"}},
+		{rights.Auditor, func(r rights.Right) bool {
+			return strings.HasPrefix(rights.OperationName(r.Operation), "Describe") && rights.ResourceName(r.Resource) == "topic"
+		}, []string{"topics", "--kafka-replication", "1"}},
+		{rights.Auditor, func(r rights.Right) bool { return rights.ResourceName(r.Resource) == "group" }, []string{"aggregate", "show", "account", "ann"}},
 	} {
 		for _, g := range f.granted[c.role] {
 			if !c.names(g.Right) {

@@ -127,7 +127,7 @@ func startServers(ctx context.Context, d *demo) (*servers, error) {
 func free(ctx context.Context, address, flag string) error {
 	l, err := listen(ctx, address, flag)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; --free-ports finds addresses for all servers", err)
 	}
 	return l.Close()
 }

@@ -297,3 +297,20 @@ func TestCache_UnderLoadNeverOlderThanSeen(t *testing.T) {
 	close(stop)
 	readers.Wait()
 }
+
+// However many are asked for, it holds no more rows than it may.
+func TestCache_HoldsNoMoreThanItMay(t *testing.T) {
+	c := newCache[int64](100, nil)
+	defer c.close()
+	c.follow([]int64{0})
+	s := (*c.shards.Load())[0]
+	for i := range 5000 {
+		id := fmt.Sprint(i)
+		f, _ := s.board(id)
+		c.land(s, id, f, Entry[int64]{Value: 1, Version: 1, place: Place{Log: "account", Next: 1}}, true, nil)
+	}
+	c.entries.CleanUp()
+	if n := c.size(); n == 0 || n > 100 {
+		t.Errorf("it holds %d rows, wanted 100 at most", n)
+	}
+}

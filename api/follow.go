@@ -98,15 +98,12 @@ const fetchKey = 1 // of the fetch request, in Kafka's protocol
 
 // run follows until ctx ends.
 func (f *follower) run(ctx context.Context) {
-	retry(ctx, func() error {
+	retry(ctx, f.api.log.With("topic", f.topic), "following events", func() error {
 		err := f.follow(ctx)
 		f.heard.Clear()
 		f.mu.Lock()
 		f.client, f.admin, f.why = nil, nil, err
 		f.mu.Unlock()
-		if ctx.Err() == nil {
-			f.api.log.Info("following events, beginning anew", "topic", f.topic, "error", err)
-		}
 		return err
 	})
 }

@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,8 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
@@ -158,6 +162,30 @@ func TestReplies_TheLastAreRemembered(t *testing.T) {
 	if r.find(commandKey{"b", "4"}) != nil {
 		t.Error("an id of one aggregate was found for another")
 	}
+	// Another command that was not let have the id says nothing of the first one.
+	refused := replyOf("4")
+	refused.Code = producer.CodeCommandIDReused
+	r.add("a", refused)
+	if got := r.find(commandKey{"a", "4"}); got == nil || got.Code != "" {
+		t.Errorf("after the id was used again, what became of the command is %+v", got)
+	}
 }
 
 func replyOf(id string) *ledgerline.Reply { return &ledgerline.Reply{CommandID: id} }
+
+// What fails for long is said once, then rarely: a log that says nothing else is not read.
+func TestRetry_SaysOnceThatItFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var said bytes.Buffer
+		ctx, cancel := context.WithTimeout(t.Context(), 95*time.Second)
+		defer cancel()
+		tries := 0
+		retry(ctx, slog.New(slog.NewTextHandler(&said, nil)), "asking", func() error {
+			tries++
+			return errors.New("nobody is there")
+		})
+		if lines := strings.Count(said.String(), "asking"); lines != 3 || tries < 15 {
+			t.Errorf("%d tries in 95 s, and %d lines:\n%s", tries, lines, &said)
+		}
+	})
+}

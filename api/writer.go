@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ const (
 
 // run keeps a client running until ctx ends.
 func (w *writer) run(ctx context.Context) {
-	retry(ctx, func() error {
+	retry(ctx, w.api.log.With("kind", w.kind), "client of commands", func() error {
 		cfg := w.api.cfg.Client
 		cfg.Observe = w.observe
 		client := producer.NewClient(cfg, w.def)
@@ -63,20 +64,27 @@ func (w *writer) run(ctx context.Context) {
 		w.mu.Lock()
 		w.why = err
 		w.mu.Unlock()
-		if ctx.Err() == nil {
-			w.api.log.Info("client of commands ended, making another", "kind", w.kind, "error", err)
-		}
 		return err
 	})
 }
 
-// retry does again and again what ends, until ctx does. What ran for a while begins anew at once.
-func retry(ctx context.Context, do func() error) {
+// sayAgain is how often it is said that something still fails.
+const sayAgain = 30 * time.Second
+
+// retry does again and again what ends, until ctx does, and says so: at once, then rarely. What ran for a while begins anew
+// at once.
+func retry(ctx context.Context, log *slog.Logger, what string, do func() error) {
+	var said time.Time
+	failed := 0
 	for wait := leastRetry; ; wait = min(2*wait, mostRetry) {
 		started := time.Now()
-		_ = do() // whoever fails says so himself
+		err := do()
 		if time.Since(started) > mostRetry {
-			wait = leastRetry
+			wait, said, failed = leastRetry, time.Time{}, 0
+		}
+		if failed++; ctx.Err() == nil && time.Since(said) > sayAgain {
+			log.Warn("ended, beginning anew", "what", what, "error", err, "times", failed)
+			said = time.Now()
 		}
 		select {
 		case <-ctx.Done():

@@ -169,7 +169,7 @@ func (r ImportReport) print(w io.Writer, rejects string) error {
 		errs = append(errs, err)
 	}
 	took := time.Duration(r.Seconds * float64(time.Second))
-	say("%d rows on %d accounts in %v (%.0f rows/s)", r.Rows, r.Accounts, took.Round(time.Millisecond), float64(r.Rows)/max(r.Seconds, 1e-9))
+	say("%s on %s in %v (%.0f rows/s)", counted(r.Rows, "row"), counted(r.Accounts, "account"), took.Round(time.Millisecond), float64(r.Rows)/max(r.Seconds, 1e-9))
 	say("  accepted    %8d", r.Accepted)
 	say("  rejected    %8d", len(r.Rejected))
 	say("  duplicates  %8d", r.Duplicates)
@@ -188,4 +188,11 @@ func (r ImportReport) print(w io.Writer, rejects string) error {
 		say("bad rows, with line and reason: %s", rejects)
 	}
 	return errors.Join(errs...)
+}
+
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -27,6 +27,7 @@ type book struct {
 	next       map[string]int64 // input topic → offset of the next record to process
 	nextBefore map[string]int64 // as it was before the open transaction
 	marks      map[markKey]sourceSeen
+	out        []*kgo.Record // of the last command
 
 	snapshotsEnd int64 // offset behind the last record of the snapshots topic that the store has, or is to have
 }
@@ -45,12 +46,13 @@ type markKey struct{ id, source string }
 
 // result is what one command leads to.
 type result struct {
-	records []*kgo.Record
-	outcome string // for metrics: a reply's outcome, "duplicate" or "forwarded"
+	records []*kgo.Record // until the next command
+	outcome string        // for metrics: a reply's outcome, "duplicate" or "forwarded"
 	dead    bool
 }
 
 func newBook(partition int32, w *writer, l limits, m machine, s *store, win *window, log *slog.Logger) *book {
+	w = w.own()
 	return &book{
 		partition: partition, writer: w, limits: l, log: log.With("partition", partition), store: s, shelf: m.newShelf(w, s, l.memory), window: win,
 		agenda: agenda{unkept: map[string]int64{}},
@@ -148,22 +150,27 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 	}
 	for i, e := range v.events {
 		rec := b.writer.event(c, version+1+int64(i), i == 0, e)
-		res.records = append(res.records, rec)
+		b.out = append(b.out, rec)
 		if !h.queued {
 			h.queued = true
 			b.agenda.changed = append(b.agenda.changed, changed{c.id, rec})
 		}
 		b.agenda.last = rec
 	}
+	res.records = b.out
 	return res, nil
 }
 
 // answer writes a reply, and remembers it when a repetition is to get it again.
 func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, error) {
 	r.CommandID, r.Code, r.Message = c.meta.CommandID, clip(r.Code, maxText), clip(r.Message, maxMessage) // a rule may have quoted anything
-	records, err := b.writer.reply(c, &r, remember)
+	own, copied, err := b.writer.reply(c, &r, remember)
 	if err != nil {
 		return result{}, err
+	}
+	b.out = append(b.out[:0], own)
+	if copied != nil {
+		b.out = append(b.out, copied)
 	}
 	if remember {
 		b.window.add(c.id, c.meta.CommandID, answer{
@@ -175,7 +182,7 @@ func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, er
 	if r.Duplicate {
 		outcome = outcomeDuplicate
 	}
-	return result{records: records, outcome: outcome}, nil
+	return result{records: b.out, outcome: outcome}, nil
 }
 
 // answerSeen answers a number that its sender used before.

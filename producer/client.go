@@ -300,7 +300,7 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 }
 
 func (cmd Command) headers(kind string) []kgo.RecordHeader {
-	h := envelope(make([]kgo.RecordHeader, 0, 11), cmd.CommandID, cmd.Record.AvroName(), "/ledgerline/"+kind+"/client")
+	h := envelope(make([]kgo.RecordHeader, 0, 11), []byte(cmd.CommandID), []byte(cmd.Record.AvroName()), []byte("/ledgerline/"+kind+"/client"))
 	optional := func(key, value string) {
 		if value != "" {
 			h = append(h, header(key, value))

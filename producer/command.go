@@ -172,8 +172,11 @@ func wholeNumber(s string) (int64, bool) {
 }
 
 // origin names where a record stands: the id of a command that came without one.
-func origin(rec *kgo.Record) string {
-	return rec.Topic + "/" + strconv.Itoa(int(rec.Partition)) + "/" + strconv.FormatInt(rec.Offset, 10)
+func origin(rec *kgo.Record) string { return string(appendOrigin(make([]byte, 0, 64), rec)) }
+
+func appendOrigin(b []byte, rec *kgo.Record) []byte {
+	b = strconv.AppendInt(append(append(b, rec.Topic...), '/'), int64(rec.Partition), 10)
+	return strconv.AppendInt(append(b, '/'), rec.Offset, 10)
 }
 
 // overhead is the size of a record beside its value, in bytes.

@@ -157,3 +157,6 @@ func (c Config) group(kind string) string { return Group(c.TopicPrefix, kind) }
 
 // Group is the consumer group of a kind's producers.
 func Group(topicPrefix, kind string) string { return topicPrefix + kind + ".producer" }
+
+// TransactionalIDPrefix begins the transactional ids of a kind's producers, and nobody else's.
+func TransactionalIDPrefix(topicPrefix, kind string) string { return Group(topicPrefix, kind) + "-" }

@@ -20,6 +20,7 @@ type machine interface {
 	showCommand(ctx context.Context, data []byte) (name string, doc []byte, err error)
 	showEvent(ctx context.Context, data []byte) (name string, doc []byte, err error)
 	checkEvent(ctx context.Context, data []byte) error
+	newFolder() folder
 	newShelf(w *writer, s *store, memory int) shelf
 	// snapshot reports whether a snapshot can be used by these rules. An error says that the registry could not be asked.
 	usable(ctx context.Context, s *ledgerline.Snapshot) (bool, error)
@@ -32,7 +33,7 @@ type verdict struct {
 	rejected bool
 	code     string
 	message  string
-	events   []encodedEvent
+	events   []encodedEvent // until the next verdict
 }
 
 type encodedEvent struct {

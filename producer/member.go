@@ -63,7 +63,7 @@ func (m *member) session(ctx context.Context) error {
 	codec := schemas.NewCodec(m.cfg.Registry)
 	w := &writer{
 		kind:      kind,
-		source:    "/ledgerline/" + kind,
+		source:    []byte("/ledgerline/" + kind),
 		topics:    topics,
 		replies:   schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),

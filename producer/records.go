@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -24,7 +25,7 @@ const (
 // not the record key.
 type writer struct {
 	kind       string
-	source     string // ce_source
+	source     []byte // ce_source
 	topics     schemas.Topics
 	partitions int32
 	replies    *schemas.Serde[*ledgerline.Reply]
@@ -33,21 +34,46 @@ type writer struct {
 
 	snapshots   *schemas.Serde[*ledgerline.Snapshot]
 	checkpoints *schemas.Serde[*ledgerline.Checkpoint]
+
+	// Each book has a writer of its own, since these are not shared.
+	slab     slab
+	time     time.Time // written last, and …
+	timeText []byte    // … how: many commands have one time
 }
 
 func header(key, value string) kgo.RecordHeader {
 	return kgo.RecordHeader{Key: key, Value: []byte(value)}
 }
 
+// What never changes in a header.
+var (
+	specVersion = []byte(schemas.SpecVersion)
+	contentType = []byte(schemas.ContentType)
+)
+
 // envelope starts the headers that every record of the CloudEvents binding carries.
-func envelope(headers []kgo.RecordHeader, id, typ, source string) []kgo.RecordHeader {
+func envelope(headers []kgo.RecordHeader, id, typ, source []byte) []kgo.RecordHeader {
 	return append(headers,
-		header(schemas.HeaderSpecVersion, schemas.SpecVersion),
-		header(schemas.HeaderID, id),
-		header(schemas.HeaderType, typ),
-		header(schemas.HeaderSource, source),
-		header(schemas.HeaderContentType, schemas.ContentType),
+		kgo.RecordHeader{Key: schemas.HeaderSpecVersion, Value: specVersion},
+		kgo.RecordHeader{Key: schemas.HeaderID, Value: id},
+		kgo.RecordHeader{Key: schemas.HeaderType, Value: typ},
+		kgo.RecordHeader{Key: schemas.HeaderSource, Value: source},
+		kgo.RecordHeader{Key: schemas.HeaderContentType, Value: contentType},
 	)
+}
+
+// own is a writer for one book.
+func (w *writer) own() *writer {
+	own := *w
+	own.slab, own.timeText = slab{}, nil
+	return &own
+}
+
+func (w *writer) timeOf(t time.Time) []byte {
+	if w.timeText == nil || !t.Equal(w.time) {
+		w.time, w.timeText = t, []byte(schemas.FormatTime(t))
+	}
+	return w.timeText
 }
 
 // inherited are the headers that a command's events take over.
@@ -55,50 +81,63 @@ var inherited = []string{schemas.HeaderCorrelationID, schemas.HeaderAuthType, sc
 
 // event makes the record of one event of a command.
 func (w *writer) event(c *command, sequence int64, first bool, e encodedEvent) *kgo.Record {
-	key := schemas.EventKey(c.id, sequence)
-	h := envelope(make([]kgo.RecordHeader, 0, 12), w.kind+"/"+key, e.name, w.source)
+	name := w.slab.room(len(w.kind) + len(c.id) + 22)
+	name = append(append(append(name, w.kind...), '/'), c.id...)
+	name = w.slab.keep(strconv.AppendInt(append(name, '/'), sequence, 10)) // <kind>/<id>/<sequence>, which ends in the key
+	h := envelope(w.slab.headerRoom(14), name, w.slab.text(e.name), w.source)
 	h = append(h,
-		header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)),
-		header(schemas.HeaderCausationID, c.meta.CommandID),
+		kgo.RecordHeader{Key: schemas.HeaderTime, Value: w.timeOf(c.meta.Time)},
+		w.slab.header(schemas.HeaderCausationID, c.meta.CommandID),
 	)
 	if first {
-		h = append(h, header(schemas.HeaderCommandHash, formatHash(c.hash)))
+		h = append(h, w.hash(c))
 	}
 	if c.source != "" {
-		h = append(h, header(schemas.HeaderStreamSource, c.source), header(schemas.HeaderStreamSequence, strconv.FormatInt(c.sequence, 10)))
+		h = append(h, w.slab.header(schemas.HeaderStreamSource, c.source), w.slab.header(schemas.HeaderStreamSequence, strconv.FormatInt(c.sequence, 10)))
 	}
-	for _, key := range inherited { // who did it, and to what it belongs
-		if value, ok := schemas.Header(c.rec, key); ok {
-			h = append(h, header(key, value))
+	if len(c.rec.Headers) > 0 {
+		for _, key := range inherited { // who did it, and to what it belongs
+			if value, ok := schemas.Header(c.rec, key); ok {
+				h = append(h, w.slab.header(key, value))
+			}
 		}
 	}
-	return &kgo.Record{Topic: w.topics.Events, Partition: c.rec.Partition, Key: []byte(key), Value: e.data, Headers: h}
+	rec := w.slab.record()
+	rec.Topic, rec.Partition, rec.Key, rec.Value, rec.Headers = w.topics.Events, c.rec.Partition, name[len(w.kind)+1:], e.data, h
+	return rec
+}
+
+func (w *writer) hash(c *command) kgo.RecordHeader {
+	return kgo.RecordHeader{Key: schemas.HeaderCommandHash, Value: w.slab.keep(appendHash(w.slab.room(16), c.hash))}
 }
 
 // reply makes the record of a reply, and of its copy when one was asked for. Remembered replies carry the command's hash, so
 // that a restore can tell a repetition from another command under the same id.
-func (w *writer) reply(c *command, r *ledgerline.Reply, remember bool) ([]*kgo.Record, error) {
-	data, err := w.replies.Append(nil, r)
+func (w *writer) reply(c *command, r *ledgerline.Reply, remember bool) (own, copied *kgo.Record, err error) {
+	data, err := w.replies.Append(w.slab.room(256), r)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	h := envelope(make([]kgo.RecordHeader, 0, 7), origin(c.rec), r.AvroName(), w.source)
+	data = w.slab.keep(data)
+	h := envelope(w.slab.headerRoom(7), w.slab.keep(appendOrigin(w.slab.room(64), c.rec)), replyType, w.source)
 	if remember {
-		h = append(h, header(schemas.HeaderCommandHash, formatHash(c.hash)))
+		h = append(h, w.hash(c))
 	}
 	if value, ok := schemas.Header(c.rec, schemas.HeaderCorrelationID); ok {
-		h = append(h, header(schemas.HeaderCorrelationID, clip(value, maxText)))
+		h = append(h, w.slab.header(schemas.HeaderCorrelationID, clip(value, maxText)))
 	}
-	out := []*kgo.Record{{Topic: w.topics.Replies, Partition: c.rec.Partition, Key: []byte(clip(c.id, schemas.MaxIDLength)), Value: data, Headers: h}}
+	own = w.slab.record()
+	own.Topic, own.Partition, own.Key, own.Value, own.Headers = w.topics.Replies, c.rec.Partition, w.slab.text(clip(c.id, schemas.MaxIDLength)), data, h
 	if to := c.replyCopy; to != nil {
-		key := to.key
-		if key == nil {
-			key = out[0].Key
+		copied = &kgo.Record{Topic: to.topic, Partition: to.partition, Key: to.key, Value: data, Headers: h}
+		if to.key == nil {
+			copied.Key = own.Key
 		}
-		out = append(out, &kgo.Record{Topic: to.topic, Partition: to.partition, Key: key, Value: data, Headers: h})
 	}
-	return out, nil
+	return own, copied, nil
 }
+
+var replyType = []byte((*ledgerline.Reply)(nil).AvroName())
 
 // forward sends a command to the partition that its aggregate belongs to, under the id that it had where it was published.
 func (w *writer) forward(c *command) *kgo.Record {
@@ -177,14 +216,14 @@ func (w *writer) position(partition int32, topic string, next int64) (*kgo.Recor
 	return &kgo.Record{Topic: w.topics.Snapshots, Partition: partition, Key: []byte(positionPrefix + topic), Value: data}, nil
 }
 
-func formatHash(h uint64) string {
+func formatHash(h uint64) string { return string(appendHash(nil, h)) }
+
+func appendHash(b []byte, h uint64) []byte {
 	const digits = "0123456789abcdef"
-	var b [16]byte
-	for i := 15; i >= 0; i-- {
-		b[i] = digits[h&15]
-		h >>= 4
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, digits[h>>shift&15])
 	}
-	return string(b[:])
+	return b
 }
 
 func parseHash(s string) (uint64, bool) {

@@ -338,6 +338,8 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []comman
 	batch = make([]command, 0, fetches.NumRecords())
 	complete = true
 	first := map[input]int64{}
+	look, cancel := context.WithTimeout(ctx, registryPatience)
+	defer cancel()
 	var failed error
 	fetches.EachRecord(func(rec *kgo.Record) {
 		at := input{rec.Topic, rec.Partition}
@@ -358,7 +360,7 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []comman
 			}
 		}
 		if c.refused == nil && (schemas.Partition(c.id, s.writer.partitions) == rec.Partition || mutant.Is(mutant.Forward)) {
-			if err := s.decode(ctx, &c); err != nil {
+			if err := s.decode(look, &c); err != nil {
 				// A transaction commits all that was polled of a partition or nothing: none of it is taken now.
 				s.hold(ctx, rec, first[at], err)
 				batch = slices.DeleteFunc(batch, func(c command) bool { return input{c.rec.Topic, c.rec.Partition} == at })
@@ -381,13 +383,11 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []comman
 	return batch, complete, failed
 }
 
-// registryPatience is how long a look-up in the registry may hold up everything else.
+// registryPatience is how long look-ups in the registry may hold up a batch.
 const registryPatience = 2 * time.Second
 
 // decode decodes a command. An error means that the registry can't say yet what it is.
-func (s *session) decode(ctx context.Context, c *command) error {
-	look, cancel := context.WithTimeout(ctx, registryPatience)
-	defer cancel()
+func (s *session) decode(look context.Context, c *command) error {
 	var err error
 	c.record, err = s.machine.decodeCommand(look, c.rec.Value)
 	switch {

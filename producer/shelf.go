@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
@@ -73,6 +74,11 @@ type typedShelf[S any, C, E schemas.Record] struct {
 	undo    []undo[S]
 	unsaved []string // whose cells were stored until they changed
 	buffer  []byte
+	events  []encodedEvent // of the last verdict
+
+	// The cell asked for last: one command asks several times.
+	lastID string
+	last   *cell[S]
 
 	// What the last verdict leads to.
 	pendingID      string
@@ -88,14 +94,18 @@ func (s *typedShelf[S, C, E]) len() int { return len(s.young) + len(s.old) }
 
 // inMemory finds a cell, nil when it is not in memory.
 func (s *typedShelf[S, C, E]) inMemory(id string) *cell[S] {
-	if c := s.young[id]; c != nil {
-		return c
+	if s.last != nil && s.lastID == id {
+		return s.last
 	}
-	c := s.old[id]
-	if c != nil {
+	c := s.young[id]
+	if c == nil {
+		if c = s.old[id]; c == nil {
+			return nil
+		}
 		delete(s.old, id)
 		s.young[id] = c
 	}
+	s.lastID, s.last = id, c
 	return c
 }
 
@@ -210,13 +220,14 @@ func (s *typedShelf[S, C, E]) decide(id string, cmd schemas.Record, meta Meta) (
 	if d.rejected {
 		return verdict{rejected: true, code: d.code, message: d.message}, nil
 	}
-	v.events = make([]encodedEvent, len(d.events))
+	s.events = slices.Grow(s.events[:0], len(d.events))[:len(d.events)]
+	v.events = s.events
 	for i, e := range d.events {
-		data, err := s.machine.events.Append(nil, e)
+		data, err := s.machine.events.Append(s.writer.slab.room(256), e)
 		if err != nil {
 			return verdict{}, fmt.Errorf("encode event %s: %w", e.AvroName(), err)
 		}
-		v.events[i] = encodedEvent{e.AvroName(), data}
+		v.events[i] = encodedEvent{e.AvroName(), s.writer.slab.keep(data)}
 		state = s.machine.aggregate.Evolve(state, e)
 	}
 	s.pendingID, s.pendingState, s.pendingVersion = id, state, meta.Version+int64(len(d.events))
@@ -319,6 +330,6 @@ func (s *typedShelf[S, C, E]) trim() error {
 	if err := s.store.apply(s.store.has); err != nil {
 		return err
 	}
-	s.young, s.old = stay, s.young
+	s.young, s.old, s.last = stay, s.young, nil
 	return nil
 }

@@ -52,7 +52,7 @@ type takeover struct {
 }
 
 // idPrefix begins the transactional ids of a kind's producers, and nobody else's.
-func (c Config) idPrefix(kind string) string { return c.group(kind) + "-" }
+func (c Config) idPrefix(kind string) string { return TransactionalIDPrefix(c.TopicPrefix, kind) }
 
 // abandoned aborts the transactions of dead members that touch the partitions. What it can't find out it says in the log: the
 // transactions end by themselves at their timeout.

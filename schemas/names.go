@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -65,7 +66,7 @@ func TopicsOf(prefix, kind string) Topics {
 func PinsTopic(prefix string) string { return prefix + "ledgerline.pins" }
 
 // EventKey is the record key of an event: "<aggregate id>/<sequence>".
-func EventKey(id string, sequence int64) string { return fmt.Sprintf("%s/%d", id, sequence) }
+func EventKey(id string, sequence int64) string { return id + "/" + strconv.FormatInt(sequence, 10) }
 
 // MaxIDLength is the longest aggregate id, in bytes.
 const MaxIDLength = 128

@@ -245,4 +245,16 @@ func measures(t *testing.T, s *stand) {
 	if out := s.run(2, append([]string{"benchmark", "--only", "speed"}, flags...)...); !strings.Contains(out.err, `there is no row "speed"`) {
 		t.Errorf("benchmark --only speed says %s", out.err)
 	}
+	// An API that is away makes its rows fail, and no other; a row that is asked for twice is measured once.
+	away := append([]string{"benchmark", "--duration", "200ms", "--commands", "100", "--only", "account_summary,projection_lag,account_summary"}, s.all()...)
+	rows = rows[:0]
+	s.runJSON(&rows, 0, append(away, "--api-url", "http://127.0.0.1:1")...)
+	if len(rows) != 2 || rows[0].Name != "projection_lag" || rows[0].Errors != 0 || rows[1].Name != "account_summary" || rows[1].Errors != 1 || rows[1].Status != "failing" || rows[1].Current != nil {
+		t.Errorf("without an API the rows are %+v", rows)
+	}
+	for _, rate := range []string{"NaN", "1e9", "-1", "+Inf"} {
+		if out := s.run(2, append([]string{"benchmark", "--rate", rate}, flags...)...); !strings.Contains(out.err, "--rate") {
+			t.Errorf("benchmark --rate %s says %s", rate, out.err)
+		}
+	}
 }

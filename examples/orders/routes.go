@@ -14,7 +14,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/examples/orders/schemas/order"
 )
 
-// routes registers the HTTP operations: one that writes, and one that reads.
+// routes registers the HTTP operations: one that writes for each command, and one that reads.
 func routes(a *api.API) error {
 	summary, err := a.Projection(Summary.Name)
 	if err != nil {
@@ -42,6 +42,16 @@ func routes(a *api.API) error {
 		return out, nil
 	})
 
+	change(a, "pay", "Pay all of it", func(b payBody) order.Command {
+		return &order.PayOrder{AmountMinor: b.AmountMinor, Reference: b.Reference}
+	})
+	change(a, "ship", "Hand it to a carrier", func(b shipBody) order.Command {
+		return &order.ShipOrder{Carrier: b.Carrier, Tracking: b.Tracking}
+	})
+	change(a, "cancel", "Call it off", func(b cancelBody) order.Command {
+		return &order.CancelOrder{Reason: b.Reason}
+	})
+
 	look := huma.Operation{OperationID: "summary", Method: http.MethodGet, Path: "/orders/{id}", Summary: "Where it stands"}
 	huma.Register(a.Huma(), look, func(ctx context.Context, in *summaryInput) (*summaryOutput, error) {
 		found, ok, err := cache.Get(ctx, in.ID, in.Read)
@@ -54,6 +64,48 @@ func routes(a *api.API) error {
 		return &summaryOutput{found.Value}, nil
 	})
 	return nil
+}
+
+// change registers the operation of a command to one that was placed: POST /orders/{id}/VERB.
+func change[Body any](a *api.API, verb, summary string, command func(Body) order.Command) {
+	operation := huma.Operation{OperationID: verb, Method: http.MethodPost, Path: "/orders/{id}/" + verb, Summary: summary}
+	huma.Register(a.Huma(), operation, func(ctx context.Context, in *changeInput[Body]) (*changeOutput, error) {
+		receipt, err := a.Submit(ctx, order.Kind.Name, in.Write, producer.Command{AggregateID: in.ID, Record: command(in.Body)})
+		if err != nil {
+			return nil, err
+		}
+		out := &changeOutput{}
+		out.Body.OrderID, out.Body.Version = in.ID, receipt.Version
+		return out, nil
+	})
+}
+
+type changeInput[Body any] struct {
+	api.Write
+
+	ID   string `path:"id" maxLength:"128"`
+	Body Body
+}
+
+type changeOutput struct {
+	Body struct {
+		OrderID string `json:"order_id"`
+		Version int64  `json:"version"`
+	}
+}
+
+type payBody struct {
+	AmountMinor int64  `json:"amount_minor" example:"900" doc:"what it costs, in minor units of its currency"`
+	Reference   string `json:"reference,omitempty" doc:"of the payment"`
+}
+
+type shipBody struct {
+	Carrier  string `json:"carrier" example:"post"`
+	Tracking string `json:"tracking,omitempty"`
+}
+
+type cancelBody struct {
+	Reason string `json:"reason,omitempty"`
 }
 
 type placeInput struct {

@@ -74,6 +74,14 @@ func TestOpenLoop_AStallIsSeen(t *testing.T) {
 	}
 }
 
+// A rate of less than one in a measurement asks once: no figure would look like none that is bad.
+func TestOpenLoop_AsksOnceAtLeast(t *testing.T) {
+	s := benchmark.OpenLoop(t.Context(), 0.1, 10*time.Millisecond, 5, func(context.Context, int) error { return nil })
+	if len(s.Values) != 1 {
+		t.Errorf("%d answers, wanted 1", len(s.Values))
+	}
+}
+
 func TestOpenLoop_BoundsWhatRuns(t *testing.T) {
 	var running, most atomic.Int64
 	done := make(chan struct{})

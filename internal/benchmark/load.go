@@ -38,7 +38,8 @@ func (s *Samples) Quantile(q float64) float64 {
 }
 
 // OpenLoop calls do with 0, 1, 2 … rate times a second for a time, and gives the milliseconds from when each was due until it
-// returned. It begins no call late because others are still running; most bounds those, and what is due beyond it fails.
+// returned: one call at least. It begins no call late because others are still running; most bounds those, and what is due
+// beyond it fails.
 func OpenLoop(ctx context.Context, rate float64, lasting time.Duration, most int, do func(ctx context.Context, n int) error) *Samples {
 	var (
 		samples Samples
@@ -47,7 +48,7 @@ func OpenLoop(ctx context.Context, rate float64, lasting time.Duration, most int
 	)
 	slots := make(chan struct{}, most)
 	begun := time.Now()
-	total := int(rate * lasting.Seconds())
+	total := max(1, int(rate*lasting.Seconds()))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for n := range total {

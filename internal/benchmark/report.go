@@ -36,7 +36,7 @@ const (
 
 // Judge holds a figure against its target.
 func Judge(unit Unit, target, current float64) Status {
-	if math.IsNaN(current) {
+	if math.IsNaN(current) || math.IsInf(current, 0) {
 		return NotMeasured
 	}
 	level := func(ratio, excellent, good, acceptable float64) Status {

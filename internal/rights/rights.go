@@ -109,6 +109,7 @@ func (p Platform) Of(role Role) []Right {
 				all.topic(name, kmsg.ACLOperationRead, kmsg.ACLOperationDescribeConfigs)
 			}
 			all.topic(t.Snapshots, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs)
+			all.add(kmsg.ACLResourceTypeGroup, kind.Group, false, kmsg.ACLOperationDescribe)
 		case Operator:
 			all.topic(t.DeadLetters, kmsg.ACLOperationRead, kmsg.ACLOperationWrite)
 			all.topic(t.Commands, kmsg.ACLOperationWrite)

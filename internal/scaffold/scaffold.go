@@ -52,12 +52,20 @@ func (o Options) withDefaults() Options {
 
 var nameRule = regexp.MustCompile(`^[a-z][a-z0-9]{0,29}$`)
 
-// taken are names that mean something else in the code that is written.
-var taken = []string{
-	"accept", "ann", "api", "cache", "cancelled", "clickhouse", "command", "context", "currency", "customer", "decide", "decision", "domain", "event", "evolve", "fmt", "huma",
-	"itemize", "ledgerline", "line", "lines", "main", "math", "paid", "placed", "postgres", "producer", "projector", "questions", "reject", "routes", "sample",
-	"schemas", "shipped", "state", "summarize", "summary", "tea", "test", "testing", "time",
-}
+// taken are names that mean something else in the code that is written: a kind is the name of a package there.
+var taken = strings.Fields(`a accept all ann api app args articles at b c cache cancelled change clickhouse client code command commands context ctx currency
+	customer d decide decision domain e embed emit err event events evolve first fmt format found fs http huma i id in int64 itemize l
+	ledgerline line lines look m main math n ok operation out p paid pgx place placed postgres producer producertest progress
+	projector quantity queries questions r receipt reject replies reply report routes row s sample schemas shipped state summarize
+	summary t tea test testing time total v2 v5 verb want`)
+
+// reserved are words that no schema or database can be called without quotes: of Postgres those that its manual calls reserved
+// (Appendix C), but for those that Go reserves too, and the databases that ClickHouse has itself.
+var reserved = strings.Fields(`all analyse analyze and any array as asc asymmetric authorization binary both cast check collate collation column
+	concurrently constraint create cross deferrable desc distinct do end except fetch foreign freeze from full grant group having ilike in initially
+	inner intersect into is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer
+	overlaps placing primary references returning right similar some symmetric table tablesample then to trailing union unique user using variadic
+	verbose when where window with system public`)
 
 // Validate says which option can't be used, and what to give.
 func (o Options) Validate() error {
@@ -70,6 +78,9 @@ func (o Options) Validate() error {
 		case token.IsKeyword(n.value), slices.Contains(taken, n.value), isPredeclared(n.value):
 			errs = append(errs, fmt.Errorf("the %s %q means something else in the code: give another one", n.what, n.value))
 		}
+	}
+	if slices.Contains(reserved, o.Name) {
+		errs = append(errs, fmt.Errorf("the name %q is a word of SQL, and would be that of a schema: give another one, such as %[1]ss", o.Name))
 	}
 	if err := module.CheckImportPath(o.Module); err != nil {
 		errs = append(errs, fmt.Errorf("the module path: %w", err))

@@ -3,9 +3,14 @@ package scaffold_test
 import (
 	"bytes"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -111,6 +116,42 @@ func run(t *testing.T, dir, name string, args ...string) []byte {
 	return out.Bytes()
 }
 
+// A kind becomes the name of a package: it must not be one that the code has given to something else.
+func TestValidate_RefusesEveryNameThatTheCodeHas(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(example, "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	names := map[string]bool{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			names[path.Base(strings.Trim(i.Path.Value, `"`))] = true
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr: // names of others
+				if of, ok := n.X.(*ast.Ident); ok {
+					names[of.Name] = true
+				}
+				return false
+			case *ast.Ident:
+				names[n.Name] = true
+			}
+			return true
+		})
+	}
+	for name := range names {
+		o := scaffold.Options{Name: "shop", Kind: name}
+		if regexp.MustCompile(`^[a-z][a-z0-9]*$`).MatchString(name) && name != "order" && o.Validate() == nil {
+			t.Errorf("the kind may be %q, which the code has for something else", name)
+		}
+	}
+}
+
 func TestWrite_Refused(t *testing.T) {
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "mine"), nil, 0o600); err != nil {
@@ -128,6 +169,7 @@ func TestWrite_Refused(t *testing.T) {
 		"a keyword":       {empty, func(o *scaffold.Options) { o.Kind = "func" }, `the kind "func" means something else`},
 		"a builtin":       {empty, func(o *scaffold.Options) { o.Kind = "string" }, `the kind "string" means something else`},
 		"a name in use":   {empty, func(o *scaffold.Options) { o.Kind = "line" }, `the kind "line" means something else`},
+		"a word of SQL":   {empty, func(o *scaffold.Options) { o.Name = "order" }, `the name "order" is a word of SQL`},
 		"a module path":   {empty, func(o *scaffold.Options) { o.Module = "a b" }, "the module path: "},
 		"a full folder":   {full, func(*scaffold.Options) {}, "is not empty"},
 		"no checkout":     {empty, func(o *scaffold.Options) { o.Checkout = empty }, "the folder of Ledgerline's source"},

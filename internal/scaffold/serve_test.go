@@ -13,7 +13,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 )
 
-// The example's own route and question, on its running demo.
+// The example's own routes and question, on its running demo.
 func TestExample_ServesHTTP(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "orders")
 	run(t, example, "go", "build", "-o", binary, ".")
@@ -29,6 +29,25 @@ func TestExample_ServesHTTP(t *testing.T) {
 	}
 	if err := json.Unmarshal(body, &summary); err != nil || code != http.StatusOK || summary.Customer != "bob" || summary.Status != "placed" || summary.TotalMinor != 2580 {
 		t.Errorf("what was placed is %d %s, %v", code, body, err)
+	}
+	one := "http://" + at["api"] + header.Get("Location")
+	for _, step := range []struct {
+		verb, body string
+		code       int
+		says       string
+	}{
+		{"/ship", `{"carrier":"post"}`, 422, "not_shippable"},
+		{"/pay", `{"amount_minor":2579}`, 422, "amount_differs"},
+		{"/pay", `{"amount_minor":2580,"reference":"r1"}`, 200, `"version":2`},
+		{"/ship", `{"carrier":"post"}`, 200, `"version":3`},
+		{"/cancel", `{}`, 422, "not_cancellable"},
+	} {
+		if code, _, body = ask(t, http.MethodPost, one+step.verb, step.body); code != step.code || !strings.Contains(string(body), step.says) {
+			t.Errorf("%s %s: %d %s, wanted %d %s", step.verb, step.body, code, body, step.code, step.says)
+		}
+	}
+	if code, _, body = ask(t, http.MethodGet, one+"?min_version=3", ""); code != http.StatusOK || !strings.Contains(string(body), `"status":"shipped"`) {
+		t.Errorf("what was shipped is %d %s", code, body)
 	}
 	if code, _, body = ask(t, http.MethodPost, "http://"+at["api"]+"/orders", `{"customer":"bob","currency":"EUR","lines":[]}`); code != http.StatusUnprocessableEntity || !strings.Contains(string(body), "nothing_wanted") {
 		t.Errorf("without lines: %d %s", code, body)
