@@ -9,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/internal/logread"
@@ -154,21 +156,35 @@ func (a *App) lookAtAggregate(ctx context.Context, kind, id string, last int) (a
 // owner finds the member of a group that has a partition; nil when there is none.
 func owner(ctx context.Context, adm *kadm.Client, group, topic string, partition int32) (*ownerDocument, error) {
 	described, err := adm.DescribeGroups(ctx, group)
-	if err == nil {
-		err = described[group].Err
-	}
 	if err != nil {
 		return nil, fmt.Errorf("describe group %s: %w", group, err)
 	}
-	for _, m := range described[group].Members {
-		assigned, ok := m.Assigned.AsConsumer()
-		if !ok {
-			continue
-		}
-		for _, t := range assigned.Topics {
-			if t.Topic == topic && slices.Contains(t.Partitions, partition) {
-				return &ownerDocument{Group: group, State: described[group].State, MemberID: m.MemberID, ClientID: m.ClientID, Host: m.ClientHost}, nil
+	classic := described[group]
+	if classic.Err == nil && len(classic.Members) > 0 {
+		for _, m := range classic.Members {
+			assigned, ok := m.Assigned.AsConsumer()
+			if ok && slices.ContainsFunc(assigned.Topics, func(t kmsg.ConsumerMemberAssignmentTopic) bool {
+				return t.Topic == topic && slices.Contains(t.Partitions, partition)
+			}) {
+				return &ownerDocument{Group: group, State: classic.State, MemberID: m.MemberID, ClientID: m.ClientID, Host: m.ClientHost}, nil
 			}
+		}
+		return nil, nil
+	}
+	// A group of the newer protocol is described by another request.
+	newer, err := adm.DescribeConsumerGroups(ctx, group)
+	if err == nil {
+		err = newer[group].Err
+	}
+	switch {
+	case errors.Is(err, kerr.GroupIDNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, errors.Join(classic.Err, fmt.Errorf("describe group %s: %w", group, err))
+	}
+	for _, m := range newer[group].Members {
+		if m.Assignment.Lookup(topic, partition) {
+			return &ownerDocument{Group: group, State: newer[group].State, MemberID: m.MemberID, ClientID: m.ClientID, Host: m.ClientHost}, nil
 		}
 	}
 	return nil, nil

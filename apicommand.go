@@ -46,7 +46,7 @@ Off loopback it wants --api-tokens FILE, or --api-insecure. ` + api.TokensHelp,
 		if err != nil {
 			return err
 		}
-		err = a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+		err = a.serve(cmd.Context(), nil, func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
 			if err := service.build(s.registry); err != nil {
 				return err
 			}

@@ -110,7 +110,7 @@ func (a *App) dlqListCommand() *cobra.Command {
 		Example: fmt.Sprintf("  %[1]s dlq list\n  %[1]s dlq list --since 1h --code panic,unknown_schema --json | jq -r .[].id", a.Domain.Name),
 	}
 	read := a.letterFlags(cmd, &q)
-	cmd.Flags().IntVar(&q.limit, "limit", 100, "print at most so many; 0: all")
+	cmd.Flags().IntVar(&q.limit, "limit", 100, "print the latest, at most so many; 0: all")
 	cmd.Flags().BoolVar(&q.settled, "settled", false, "those that were retried or dropped, too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON document")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -132,9 +132,16 @@ func (a *App) dlqListCommand() *cobra.Command {
 	return a.withSettings(cmd, kafkaSettings)
 }
 
-// listLetters reads what is asked for, and counts what is beyond the limit.
+// listLetters gives the latest of what is asked for, in order, and counts what is beyond the limit.
 func (a *App) listLetters(ctx context.Context, q letterQuery) (docs []letterDocument, more int, err error) {
 	docs = []letterDocument{}
+	latest := func() { // there may be more than fit in memory
+		slices.SortStableFunc(docs, func(a, b letterDocument) int { return strings.Compare(a.Time, b.Time) })
+		if beyond := len(docs) - q.limit; q.limit > 0 && beyond > 0 {
+			more += beyond
+			docs = slices.Clone(docs[beyond:])
+		}
+	}
 	for _, kind := range q.kinds {
 		box, done, err := a.openLetters(ctx, kind)
 		if errors.Is(err, logread.ErrNoTopic) {
@@ -144,12 +151,11 @@ func (a *App) listLetters(ctx context.Context, q letterQuery) (docs []letterDocu
 			return nil, 0, err
 		}
 		err = box.Each(ctx, func(l deadletters.Letter) error {
-			switch {
-			case !q.wants(l):
-			case q.limit > 0 && len(docs) == q.limit:
-				more++
-			default:
+			if q.wants(l) {
 				docs = append(docs, documentOf(l))
+			}
+			if q.limit > 0 && len(docs) > 2*q.limit+1000 {
+				latest()
 			}
 			return nil
 		})
@@ -158,7 +164,7 @@ func (a *App) listLetters(ctx context.Context, q letterQuery) (docs []letterDocu
 			return nil, 0, err
 		}
 	}
-	slices.SortStableFunc(docs, func(a, b letterDocument) int { return strings.Compare(a.Time, b.Time) })
+	latest()
 	return docs, more, nil
 }
 
@@ -327,7 +333,8 @@ func (a *App) dlqRetryCommand() *cobra.Command {
 		Use: "retry {KIND/PARTITION/OFFSET… | --all}", Short: "Publish dead letters again, under the ids that they had",
 		Long: `Publishes the bytes, key and headers of dead letters again, to the partition that their aggregates belong to. The id is the
 same: a sender that waits for that command gets its reply, and one that has had its effect since has none now. If it dies again,
-it is a letter again, tried once more.
+it is a letter again, tried once more. What came from another aggregate goes back to <kind>.internal, which only the producer's
+login may write.
 
 Letters that would come to the same are not retried, and it says why: the key is no aggregate id, a header is malformed, or
 there were too many bytes to be kept. Then, or when a letter is settled already, the exit code is 1.`,

@@ -80,8 +80,6 @@ func Run(ctx context.Context, d Domain, args []string, out, err io.Writer) int {
 	app := &App{Domain: d, Out: out, Err: err}
 	root := app.command()
 	root.SetArgs(args)
-	root.SetOut(out)
-	root.SetErr(err)
 	code, failure := cli.Code(root.ExecuteContext(ctx))
 	if failure != nil {
 		fmt.Fprintf(err, "%s: %v\n", root.Name(), failure)
@@ -155,7 +153,9 @@ LEDGERLINE_KAFKA_BROKERS and kafka.brokers.`, name, name),
 	for _, command := range a.Domain.Commands {
 		root.AddCommand(command(a))
 	}
-	root.InitDefaultCompletionCmd()
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.InitDefaultCompletionCmd() // it keeps what it writes to
 	for _, c := range root.Commands() {
 		if c.Args == nil || !c.Runnable() {
 			c.Args = noArguments

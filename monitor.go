@@ -29,7 +29,7 @@ that is dead or frozen. One is enough; a second shows the same.`,
 		Example: fmt.Sprintf("  %[1]s monitor\n  %[1]s monitor --kafka-brokers broker-1:9092 --postgres-url postgres://ledger@db:5432/ledger --monitor-interval 1s", a.Domain.Name),
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+		return a.serve(cmd.Context(), nil, func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
 			m, work, err := a.monitor(s.registry)
 			if err != nil {
 				return err

@@ -79,7 +79,7 @@ func TestMistypedCommands_AreNamed(t *testing.T) {
 	}{
 		"a command":            {[]string{"pubish", "account"}, 2, `there is no command "pubish"; did you mean publish?`},
 		"a command with flags": {[]string{"pubish", "account", "--id", "x"}, 2, `there is no command "pubish"; did you mean publish?`},
-		"nothing like it":      {[]string{"frobnicate"}, 2, `there is no command "frobnicate": there are all, `},
+		"nothing like it":      {[]string{"frobnicate"}, 2, `there is no command "frobnicate": there are `},
 		"a flag":               {[]string{"topics", "--kafka-broker", "x"}, 2, "did you mean --kafka-brokers?"},
 		"no such flag":         {[]string{"topics", "--colour"}, 2, "unknown flag: --colour; ledgerline topics --help lists"},
 		"nobody there":         {[]string{"topics", "--kafka-brokers", "127.0.0.1:1"}, 1, "Nothing listens there"},

@@ -30,7 +30,7 @@ func (a *App) platform() (rights.Platform, error) {
 		if err != nil {
 			return p, err
 		}
-		p.Projections = append(p.Projections, rights.Projection{Topic: plan.Topic, Group: prefix + projection.ProjectionName()})
+		p.Projections = append(p.Projections, rights.Projection{Name: projection.ProjectionName(), Topic: plan.Topic, Group: prefix + projection.ProjectionName()})
 	}
 	return p, nil
 }
@@ -73,14 +73,15 @@ type rightsWatch struct {
 	missing error
 }
 
-func (a *App) rightsOf(command string) *rightsWatch {
+// rightsOf are those that a command needs, of some kinds or projections when any are named.
+func (a *App) rightsOf(command string, names ...string) *rightsWatch {
 	w := &rightsWatch{
 		options: a.kafkaOptions(), log: a.log,
 		remedy: fmt.Sprintf("%q gives each role what it needs", a.Domain.Name+" topics acl"),
 	}
 	if platform, err := a.platform(); err == nil {
 		for _, role := range rolesOf(command) {
-			w.wanted = append(w.wanted, platform.Of(role)...)
+			w.wanted = append(w.wanted, platform.Only(names...).Of(role)...)
 		}
 	}
 	return w

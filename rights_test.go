@@ -259,6 +259,20 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 			})
 		}
 	}
+	// Who runs some projections only needs the rights of those.
+	for _, g := range f.granted[rights.Projector] {
+		if g.Name != f.prefix+"analytics" {
+			continue
+		}
+		f.without(g, func() {
+			parts, stop := f.start(rights.Projector, append([]string{"projector", "account-summary"}, f.stores...)...)
+			defer stop()
+			f.await(func() error { return ready(parts(), "projector account-summary", "rights") })
+			if lacks := parts()["rights"]; lacks != "ready" {
+				t.Errorf("account-summary alone wants more: %s", lacks)
+			}
+		})
+	}
 	for _, c := range []struct {
 		role    rights.Role
 		names   func(rights.Right) bool
@@ -303,6 +317,59 @@ func ready(parts map[string]string, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// A right that is taken away stops what needs it, and nothing is lost: when it is there again, work goes on by itself.
+func TestRights_TakenAwayAndGivenBack_WorkGoesOnByItself(t *testing.T) {
+	f := newFortress(t)
+	f.build()
+	grant := func(role rights.Role, operation, name string) rights.Grant {
+		i := slices.IndexFunc(f.granted[role], func(g rights.Grant) bool { return g.Name == name && rights.OperationName(g.Operation) == operation })
+		if i < 0 {
+			t.Fatalf("%s was not given %s on %s", role, operation, name)
+		}
+		return f.granted[role][i]
+	}
+	producer, stopProducer := f.start(rights.Producer, "producer", "--kafka-replication", "1")
+	defer stopProducer()
+	summary, stopProjector := f.start(rights.Projector, append([]string{"projector", "account-summary"}, f.stores...)...)
+	defer stopProjector()
+	f.await(func() error {
+		return errors.Join(ready(producer(), "producer account", "rights"), ready(summary(), "projector account-summary", "rights"))
+	})
+	open := []string{"publish", "account", "OpenAccount", "--id", "ann", "--command-id", "open-1", `{"owner":"ann","currency":"EUR"}`}
+	f.without(grant(rights.Producer, "Write", f.topics.Events), func() {
+		if code, out, said := f.run(f.user(rights.Client), append(open, "--timeout", "5s")...); code != 6 {
+			t.Errorf("without the right to write events a command is answered %d %s%s", code, out, said)
+		}
+		f.await(func() error {
+			if said := producer()["producer account"]; !strings.Contains(said, "AUTHORIZATION_FAILED") {
+				return fmt.Errorf("the producer says %q", said)
+			}
+			return nil
+		})
+	})
+	f.must(f.user(rights.Client), append(open, "--timeout", "60s")...)
+	if out := f.must(f.user(rights.Auditor), "events", "account", "ann"); strings.Count(out, "\n") != 1 {
+		t.Errorf("of one command there are the events\n%s", out)
+	}
+	verified := func() error {
+		if code, out, said := f.run(f.user(rights.Auditor), append([]string{"verify", "account-summary"}, f.stores...)...); code != 0 || !strings.Contains(out, " 1 rows compared, 0 events behind") {
+			return fmt.Errorf("verify: exit code %d\n%s%s", code, out, said)
+		}
+		return nil
+	}
+	f.await(verified)
+	f.without(grant(rights.Projector, "Read", f.topics.Events), func() {
+		f.must(f.user(rights.Client), "publish", "account", "DepositMoney", "--id", "ann", `{"amount_minor":5}`)
+		f.await(func() error {
+			if said := summary()["projector account-summary"]; !strings.Contains(said, "AUTHORIZATION_FAILED") {
+				return fmt.Errorf("the projector says %q", said)
+			}
+			return nil
+		})
+	})
+	f.await(verified)
 }
 
 // Nobody but the producer's login can write what the event store is made of.

@@ -33,7 +33,7 @@ rebuilt from the events topic. Start as many as there are partitions at most. Wi
 				defs = append(defs, def)
 			}
 		}
-		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+		return a.serve(cmd.Context(), kinds, func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
 			for _, def := range defs {
 				p, err := a.producer(def, s.registry)
 				if err != nil {
@@ -68,7 +68,7 @@ all projections.`,
 			return err
 		}
 		defer sinks.Close()
-		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+		return a.serve(cmd.Context(), names, func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
 			if err := sinks.register(s.registry); err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ role can move to a process of its own later.`,
 			return err
 		}
 		defer sinks.Close()
-		return a.serve(cmd.Context(), func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
+		return a.serve(cmd.Context(), nil, func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error {
 			return a.everything(s, sinks, service, run)
 		})
 	}
@@ -147,8 +147,8 @@ func (a *App) everything(s *admin, sinks *stores, service *apiService, run func(
 }
 
 // serve runs the parts of a role beside its admin listener until ctx ends or all parts but none goes on: one that stops for
-// good leaves the others at work, and the role not ready.
-func (a *App) serve(ctx context.Context, build func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error) error {
+// good leaves the others at work, and the role not ready. names are the kinds or projections that it is limited to; none: all.
+func (a *App) serve(ctx context.Context, names []string, build func(s *admin, run func(name string, ready func() error, run func(context.Context) error)) error) error {
 	s, err := a.listenAdmin(ctx)
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (a *App) serve(ctx context.Context, build func(s *admin, run func(name stri
 		_ = s.listener.Close()
 		return err
 	}
-	watch := a.rightsOf(a.running)
+	watch := a.rightsOf(a.running, names...)
 	s.parts["rights"] = watch.ready
 	listening.Go(func() error { watch.run(ctx); return nil })
 	listening.Go(func() error { return s.serve(ctx) })

@@ -20,7 +20,7 @@ import (
 
 // Write is what every write takes, to embed in an operation's input.
 type Write struct {
-	Key     string `header:"Idempotency-Key" maxLength:"200" doc:"The command's id: sending it again with the same body has no further effect and gets the same answer. Default: a new one."`
+	Key     string `header:"Idempotency-Key" maxLength:"200" doc:"The command's id. Sending the request again with the same key and body has no further effect and gets the same answer; another body for the same aggregate, or another caller, is refused. Keys of different aggregates are different keys. Default: a new one."`
 	IfMatch string `header:"If-Match" doc:"The ETag of a summary: refuse with 409 when the aggregate is at another version." example:"\"7\""`
 	Expect  string `query:"expected_version" pattern:"^[0-9]{1,18}$" doc:"As If-Match, as a plain number; 0: it must not exist."`
 	Wait    string `query:"wait" doc:"How long to wait for the reply, such as 2s; then 202." example:"2s"`
@@ -121,6 +121,9 @@ func HasETag(header string, version int64) bool {
 func (in Write) apply(ctx context.Context, a *API, cmd *producer.Command) (wait time.Duration, err error) {
 	if err := schemas.ValidateID(cmd.AggregateID); err != nil {
 		return 0, NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "%v", err)
+	}
+	if cmd.AggregateID == "." || cmd.AggregateID == ".." { // in a path they mean another one: nobody would find it again
+		return 0, NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "aggregate id %q means something else in a URL: give another one", cmd.AggregateID)
 	}
 	if strings.ContainsFunc(in.Key, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return 0, NewProblem(http.StatusUnprocessableEntity, CodeInvalid, "Idempotency-Key holds a character that is no visible ASCII: give a UUID, or your own id of the request")

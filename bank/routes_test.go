@@ -90,6 +90,7 @@ func TestRoutes_TheLifeOfAnAccount(t *testing.T) {
 	d.post("/accounts", `{"owner":"","currency":"EUR"}`).is(422, "owner_missing")
 	d.post("/accounts", `{"owner":"x","currency":"euro"}`).is(422, "currency_invalid")
 	d.post("/accounts", `{"owner":"x","currency":"EUR","account_id":"a/b"}`).is(422, "invalid_request")
+	d.post("/accounts", `{"owner":"x","currency":"EUR","account_id":".."}`).is(422, "invalid_request")
 	d.post("/accounts", `{"owner":"x"}`).is(422, "invalid_request")
 	d.open("mine", 0)
 	d.post("/accounts", `{"account_id":"mine","owner":"ann","currency":"EUR"}`).is(422, "account_exists")

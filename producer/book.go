@@ -84,7 +84,7 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if a := b.window.find(c.id, c.meta.CommandID, c.at); a != nil {
+	if a := b.window.find(c.windowID, c.at); a != nil {
 		if a.hash != c.hash {
 			return b.refuse(ctx, c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for another command: its content differs, or who asks for it"})
 		}
@@ -173,10 +173,10 @@ func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, er
 		b.out = append(b.out, copied)
 	}
 	if remember {
-		b.window.add(c.id, c.meta.CommandID, answer{
+		b.window.add(c.windowID, answer{
 			hash: c.hash, outcome: r.Outcome, code: r.Code, message: r.Message,
 			first: r.FirstSequence, last: r.LastSequence, version: r.Version, at: c.at,
-		})
+		}, own)
 	}
 	outcome := r.Outcome
 	if r.Duplicate {

@@ -98,6 +98,7 @@ func (l *partitionLog) transaction() {
 		}
 		l.commands++
 		c := readCommand(rec)
+		c.windowID = idOf(c.id, c.meta.CommandID)
 		c.record = &account.DepositMoney{AmountMinor: amount}
 		res, err := l.book.process(context.Background(), &c)
 		l.must(err)

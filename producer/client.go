@@ -180,6 +180,9 @@ func (c *Client) Run(ctx context.Context) (err error) {
 	}
 }
 
+// pendingKey joins an aggregate id and a command id.
+func pendingKey(id, commandID string) string { return id + "\x00" + commandID }
+
 // deliver hands a reply to those who wait for it.
 func (c *Client) deliver(ctx context.Context, rec *kgo.Record) {
 	reply, err := c.replies.Decode(ctx, rec.Value)
@@ -187,7 +190,7 @@ func (c *Client) deliver(ctx context.Context, rec *kgo.Record) {
 		c.cfg.Logger.Warn("reply can't be read", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "error", err)
 		return
 	}
-	key := windowKey(string(rec.Key), reply.CommandID)
+	key := pendingKey(string(rec.Key), reply.CommandID)
 	if c.cfg.Observe != nil {
 		c.cfg.Observe(string(rec.Key), reply)
 	}
@@ -276,7 +279,7 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 	if cmd.CommandID == "" {
 		cmd.CommandID = uuid.Must(uuid.NewV7()).String()
 	}
-	p := &Pending{CommandID: cmd.CommandID, client: c, key: windowKey(cmd.AggregateID, cmd.CommandID), taken: make(chan struct{}), done: make(chan struct{})}
+	p := &Pending{CommandID: cmd.CommandID, client: c, key: pendingKey(cmd.AggregateID, cmd.CommandID), taken: make(chan struct{}), done: make(chan struct{})}
 	c.mu.Lock()
 	if c.err != nil {
 		c.mu.Unlock()

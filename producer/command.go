@@ -16,11 +16,12 @@ import (
 
 // command is a polled record, read but not decided.
 type command struct {
-	rec  *kgo.Record
-	id   string // aggregate id; the raw key when it is none
-	meta Meta
-	hash uint64 // of the value's bytes, and of who asks for it
-	at   int64  // append time, Unix milliseconds
+	rec      *kgo.Record
+	id       string // aggregate id; the raw key when it is none
+	meta     Meta
+	windowID commandID // set before it is decided
+	hash     uint64    // of the value's bytes, and of who asks for it
+	at       int64     // append time, Unix milliseconds
 
 	explicitID bool  // the sender gave a ce_id
 	expected   int64 // expected-version; -1: none

@@ -134,6 +134,7 @@ func (m *member) session(ctx context.Context) error {
 		assignment: given,
 		partitions: share{of: m.metrics.partitions},
 		aggregates: share{of: m.metrics.aggregates},
+		remembered: share{of: m.metrics.remembered},
 		stateBytes: share{of: m.metrics.stateBytes},
 		generation: -1,
 		books:      map[int32]*book{},
@@ -150,6 +151,7 @@ func (m *member) session(ctx context.Context) error {
 	defer stop()
 	defer s.partitions.set(0)
 	defer s.aggregates.set(0)
+	defer s.remembered.set(0)
 	defer s.stateBytes.set(0)
 	err = s.run(ctx)
 	closed()

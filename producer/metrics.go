@@ -29,9 +29,11 @@ type metrics struct {
 	hung               prometheus.Gauge
 	partitions         prometheus.Gauge
 	aggregates         prometheus.Gauge
+	remembered         prometheus.Gauge
 	stateBytes         prometheus.Gauge
 	stateLoads         prometheus.Counter
 	snapshots          prometheus.Counter
+	recalled           prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, kind string) *metrics {
@@ -57,13 +59,15 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		hung:               prometheus.NewGauge(prometheus.GaugeOpts(opts("hung_transactions", "Transactions that hold up this member's partitions for longer than any of a producer may be open."))),
 		partitions:         prometheus.NewGauge(prometheus.GaugeOpts(opts("partitions", "Partitions that this member decides."))),
 		aggregates:         prometheus.NewGauge(prometheus.GaugeOpts(opts("aggregates", "Aggregates held in memory."))),
+		remembered:         prometheus.NewGauge(prometheus.GaugeOpts(opts("remembered_commands", "Commands of the window, whose repetition would be recognised."))),
 		stateBytes:         prometheus.NewGauge(prometheus.GaugeOpts(opts("state_bytes", "Size of local state, on disk or in memory."))),
 		stateLoads:         prometheus.NewCounter(prometheus.CounterOpts(opts("state_loads_total", "Aggregates that were not in memory when a command came for them."))),
+		recalled:           prometheus.NewCounter(prometheus.CounterOpts(opts("replies_recalled_total", "Replies read again, since a command may have been a repetition of theirs."))),
 		snapshots:          prometheus.NewCounter(prometheus.CounterOpts(opts("snapshots_total", "Snapshots of aggregates written."))),
 	}
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
-			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.stateBytes, m.stateLoads, m.snapshots)
+			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled)
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0

@@ -168,6 +168,7 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	attempts, _ := strconv.ParseUint(before, 10, 31) // 0 unless it was tried again
 	reason := []kgo.RecordHeader{
 		header(schemas.HeaderOrigin, clip(from, maxText)),
+		header(schemas.HeaderDeadTopic, c.rec.Topic), // a stranger can write an origin, and this decides where it is retried
 		header(schemas.HeaderDeadReason, r.code),
 		header(schemas.HeaderDeadError, clip(r.message, 8<<10)),
 		header(schemas.HeaderDeadAttempts, strconv.FormatUint(attempts+1, 10)),
@@ -215,8 +216,6 @@ func (w *writer) position(partition int32, topic string, next int64) (*kgo.Recor
 	}
 	return &kgo.Record{Topic: w.topics.Snapshots, Partition: partition, Key: []byte(positionPrefix + topic), Value: data}, nil
 }
-
-func formatHash(h uint64) string { return string(appendHash(nil, h)) }
 
 func appendHash(b []byte, h uint64) []byte {
 	const digits = "0123456789abcdef"

@@ -117,7 +117,6 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 	books, replayed := make(map[int32]*book, len(parts)), 0
 	for p, part := range parts {
 		part.agenda.eventsEnd = bounds.end(topics.Events, p)
-		slices.SortFunc(part.window.queue, func(a, b remembered) int { return int(a.at - b.at) })
 		books[p] = part.book
 		replayed += part.events
 	}
@@ -365,23 +364,15 @@ func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Re
 	return nil
 }
 
-// replayReply remembers first answers: those with the command's hash.
+// replayReply remembers where first answers stand: those with the command's hash.
 func (r *restorer) replayReply(ctx context.Context, part *restoring, rec *kgo.Record) error {
-	text, ok := schemas.Header(rec, schemas.HeaderCommandHash)
-	if !ok || rec.Timestamp.Before(part.since) {
-		return nil
-	}
-	hash, ok := parseHash(text)
-	if !ok {
+	if _, first := schemas.Header(rec, schemas.HeaderCommandHash); !first || rec.Timestamp.Before(part.since) {
 		return nil
 	}
 	reply, err := r.writer.replies.Decode(ctx, rec.Value)
 	if err != nil {
 		return err
 	}
-	part.window.put(windowKey(string(rec.Key), reply.CommandID), answer{
-		hash: hash, outcome: reply.Outcome, code: reply.Code, message: reply.Message,
-		first: reply.FirstSequence, last: reply.LastSequence, version: reply.Version, at: rec.Timestamp.UnixMilli(),
-	})
+	part.window.put(idOf(string(rec.Key), reply.CommandID).hash, rec.Offset, rec.Timestamp.UnixMilli())
 	return nil
 }

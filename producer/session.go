@@ -42,6 +42,7 @@ type session struct {
 	books      map[int32]*book
 	partitions share
 	aggregates share
+	remembered share
 	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
@@ -98,6 +99,9 @@ func (s *session) run(ctx context.Context) error {
 				return err
 			}
 			continue // a transaction without polled offsets would not be fenced at all
+		}
+		if err := s.recall(ctx, batch); err != nil {
+			return err
 		}
 		if err := s.transact(ctx, batch); err != nil {
 			return err
@@ -262,12 +266,14 @@ func (s *session) observe() {
 		return
 	}
 	s.observed = time.Now()
-	aggregates, size := 0, uint64(0)
+	aggregates, remembered, size := 0, 0, uint64(0)
 	for _, b := range s.books {
 		aggregates += b.shelf.len()
+		remembered += b.window.len()
 		size += b.store.bytes()
 	}
 	s.aggregates.set(float64(aggregates))
+	s.remembered.set(float64(remembered))
 	s.stateBytes.set(float64(size))
 }
 

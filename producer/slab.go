@@ -1,6 +1,10 @@
 package producer
 
-import "github.com/twmb/franz-go/pkg/kgo"
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
 
 // slab is where the parts of records are carved from. A record has a dozen parts of a few bytes, and a transaction thousands of
 // records that live and go together: so it costs a few allocations instead of ten thousands. Not safe for concurrent use.
@@ -30,7 +34,7 @@ func (s *slab) keep(b []byte) []byte {
 	if n := len(b); n > 0 && n <= cap(s.bytes)-at && &b[0] == &s.bytes[:at+1][at] {
 		s.bytes = s.bytes[:at+n]
 	}
-	return b[:len(b):len(b)]
+	return slices.Clip(b)
 }
 
 // text is parts put together.

@@ -1,15 +1,29 @@
 package producer
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
 
-// window remembers the answers to the commands of one partition for as long as a repetition is to be recognised. Time is
-// append time, as the records carry it: what is a repetition does not depend on when somebody looks.
+	"github.com/cespare/xxhash/v2"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// window remembers which commands of one partition were answered lately, for as long as a repetition is to be recognised. Of each it
+// keeps a hash of the id and where its reply stands. When a command's hash is known, the reply is read again (recall.go) and the full
+// id compared. Time is append time, as the records carry it: what is a repetition does not depend on when somebody looks.
+//
+// It costs about 45 bytes for each command of the window.
 type window struct {
-	span    time.Duration
-	answers map[string]*answer
-	queue   []remembered // in the order remembered, for forgetting
-	added   []string     // by the open transaction, for rollback
-	newest  int64        // highest append time seen, Unix milliseconds
+	span   time.Duration
+	places map[uint64]int64   // offset of the reply
+	more   map[uint64][]int64 // further offsets, where ids have one hash
+	minute []minuteOf         // oldest first
+	newest int64              // highest append time seen, Unix milliseconds
+
+	// Answers in full: of the open transaction, those called back for it, and the last ones given, in two generations.
+	open, recalled, young, aged answers
+	given                       []*remembered // by the open transaction
 }
 
 // answer is the first reply to a command, and the hash of the command that it answered.
@@ -22,63 +36,195 @@ type answer struct {
 	at            int64 // append time of the command, Unix milliseconds
 }
 
-type remembered struct {
-	key string
-	at  int64
+// commandID names a command: the same id sent to two aggregates is two commands.
+type commandID struct {
+	aggregate, command string
+	hash               uint64
 }
+
+// remembered is an answer with the id that it belongs to.
+type remembered struct {
+	id commandID
+	answer
+	reply *kgo.Record // of the open transaction: its offset is known when that is committed
+	next  *remembered // another one with the same hash
+}
+
+// answers are found by the hash of their ids.
+type answers map[uint64]*remembered
+
+func (a answers) find(id commandID) *remembered {
+	for r := a[id.hash]; r != nil; r = r.next {
+		if r.id.command == id.command && r.id.aggregate == id.aggregate {
+			return r
+		}
+	}
+	return nil
+}
+
+func (a answers) add(r *remembered) {
+	r.next = a[r.id.hash]
+	a[r.id.hash] = r
+}
+
+// minuteOf is what was answered in one minute of append time.
+type minuteOf struct {
+	minute  int64 // since 1970
+	answers []place
+}
+
+type place struct {
+	hash   uint64
+	offset int64
+}
+
+// recentAnswers of one partition are remembered in full: a client that tries again does so soon.
+const recentAnswers = 2048
 
 func newWindow(span time.Duration) *window {
-	return &window{span: span, answers: map[string]*answer{}}
+	return &window{
+		span: span, places: map[uint64]int64{}, more: map[uint64][]int64{},
+		open: answers{}, recalled: answers{}, young: answers{}, aged: answers{},
+	}
 }
 
-// windowKey joins an aggregate id and a command id: the same command id sent to two aggregates is two commands.
-func windowKey(id, commandID string) string { return id + "\x00" + commandID }
+// idOf is how the window knows a command.
+func idOf(aggregate, command string) commandID {
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(aggregate) // never fails
+	_, _ = d.WriteString("\x00")
+	_, _ = d.WriteString(command)
+	return commandID{aggregate, command, d.Sum64()}
+}
 
-// find gives the answer to a command that was appended at the given time, nil when none is remembered.
-func (w *window) find(id, commandID string, at int64) *answer {
-	a := w.answers[windowKey(id, commandID)]
-	if a == nil || at-a.at > w.span.Milliseconds() {
+// find gives the answer to a command that was appended at the given time, nil when none is remembered. What is not at hand in full
+// must have been called back before.
+func (w *window) find(id commandID, at int64) *answer {
+	r := w.inFull(id)
+	if r == nil || at-r.at > w.span.Milliseconds() {
 		return nil
 	}
-	return a
+	return &r.answer
+}
+
+func (w *window) inFull(id commandID) *remembered {
+	if r := w.open.find(id); r != nil {
+		return r
+	}
+	if _, known := w.places[id.hash]; !known {
+		return nil
+	}
+	return cmp.Or(w.recalled.find(id), w.young.find(id), w.aged.find(id))
+}
+
+// toRecall are the offsets at which the reply to a command may stand that is not at hand in full.
+func (w *window) toRecall(id commandID) []int64 {
+	offset, known := w.places[id.hash]
+	if !known || w.inFull(id) != nil {
+		return nil
+	}
+	return append([]int64{offset}, w.more[id.hash]...)
+}
+
+// recall is an answer that was called back. It stays until the transaction ends. Of several to one id, as there are when it was used
+// again after the window, the last counts.
+func (w *window) recall(id commandID, a answer) {
+	r := w.recalled.find(id)
+	switch {
+	case r == nil:
+		w.recalled.add(&remembered{id: id, answer: a})
+	case r.at <= a.at:
+		r.answer = a
+	}
 }
 
 // add remembers an answer until it is older than the window, or the transaction is rolled back.
-func (w *window) add(id, commandID string, a answer) {
-	key := windowKey(id, commandID)
-	w.put(key, a)
-	w.added = append(w.added, key)
+func (w *window) add(id commandID, a answer, reply *kgo.Record) {
+	r := &remembered{id: id, answer: a, reply: reply}
+	w.open.add(r)
+	w.given = append(w.given, r)
 }
 
-func (w *window) put(key string, a answer) {
-	w.answers[key] = &a
-	w.queue = append(w.queue, remembered{key, a.at})
-	w.newest = max(w.newest, a.at)
+// put remembers where the reply to a command stands, by the hash of its id, and when the command was appended.
+func (w *window) put(h uint64, offset, at int64) {
+	if other, taken := w.places[h]; taken && other != offset {
+		w.more[h] = append(w.more[h], other)
+	}
+	w.places[h] = offset
+	w.newest = max(w.newest, at)
+	minute := at / time.Minute.Milliseconds()
+	i := len(w.minute)
+	for i > 0 && w.minute[i-1].minute > minute {
+		i--
+	}
+	if i == 0 || w.minute[i-1].minute != minute {
+		w.minute = slices.Insert(w.minute, i, minuteOf{minute: minute})
+		i++
+	}
+	w.minute[i-1].answers = append(w.minute[i-1].answers, place{h, offset})
 }
 
 func (w *window) commit() {
-	w.added = w.added[:0]
+	for _, r := range w.given {
+		w.put(r.id.hash, r.reply.Offset, r.at)
+		r.reply = nil
+		w.young.add(r)
+	}
+	if len(w.young) >= recentAnswers/2 {
+		w.young, w.aged = answers{}, w.young
+	}
+	w.rollback()
 	w.forget()
 }
 
 func (w *window) rollback() {
-	for _, key := range w.added {
-		delete(w.answers, key)
-	}
-	w.queue = w.queue[:len(w.queue)-len(w.added)]
-	w.added = w.added[:0]
+	clear(w.open)
+	clear(w.given)
+	clear(w.recalled)
+	w.given = w.given[:0]
 }
 
-// forget drops what is older than the window. A key that was answered anew since keeps its newer answer.
+// forget drops the minutes that lie before the window.
 func (w *window) forget() {
-	oldest := w.newest - w.span.Milliseconds()
+	oldest := (w.newest - w.span.Milliseconds()) / time.Minute.Milliseconds()
 	n := 0
-	for n < len(w.queue) && w.queue[n].at < oldest {
-		r := w.queue[n]
-		if a := w.answers[r.key]; a != nil && a.at <= r.at {
-			delete(w.answers, r.key)
+	for n < len(w.minute) && w.minute[n].minute < oldest {
+		for _, p := range w.minute[n].answers {
+			w.drop(p)
 		}
 		n++
 	}
-	w.queue = w.queue[n:] // the next growth of the slice leaves the front behind
+	if n > 0 {
+		w.minute = slices.Delete(w.minute, 0, n)
+	}
+}
+
+func (w *window) drop(p place) {
+	others := w.more[p.hash]
+	switch {
+	case w.places[p.hash] != p.offset:
+		if i := slices.Index(others, p.offset); i >= 0 {
+			others = slices.Delete(others, i, i+1)
+		}
+	case len(others) > 0:
+		w.places[p.hash] = others[len(others)-1]
+		others = others[:len(others)-1]
+	default:
+		delete(w.places, p.hash)
+	}
+	if len(others) == 0 {
+		delete(w.more, p.hash)
+		return
+	}
+	w.more[p.hash] = others
+}
+
+// len is the number of answers that are remembered.
+func (w *window) len() int {
+	n := 0
+	for _, m := range w.minute {
+		n += len(m.answers)
+	}
+	return n
 }

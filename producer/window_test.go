@@ -6,56 +6,99 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 )
 
-// Against a model that remembers everything: whatever is added, rolled back and forgotten, a repetition within the window is
-// found, one beyond it is not, and memory holds no more than the window.
+// Against a model that remembers everything: whatever is added, rolled back and forgotten, and whichever ids have one hash, a
+// repetition within the window is found, one beyond it is not, and memory holds no more than the window and a minute.
 func TestWindow_AgainstAModel(t *testing.T) {
+	type reply struct {
+		id commandID
+		answer
+	}
 	rapid.Check(t, func(t *rapid.T) {
-		const span = 10
-		w := newWindow(span * time.Millisecond)
-		committed := map[string]answer{}
-		open := map[string]answer{}
-		now := int64(1000)
+		const span = 10 * time.Minute
+		w := newWindow(span)
+		committed, open := map[string]answer{}, map[string]answer{}
+		var log []reply // the replies topic
+		var written []*kgo.Record
+		now := int64(1_000_000_000)
+		settle := func() {
+			for i, rec := range written {
+				rec.Offset = int64(len(log))
+				log = append(log, reply{w.given[i].id, w.given[i].answer})
+			}
+			written = written[:0]
+		}
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			now += rapid.Int64Range(0, 3).Draw(t, "passes")
-			id := fmt.Sprint("c", rapid.IntRange(0, 8).Draw(t, "command"))
-			switch rapid.IntRange(0, 5).Draw(t, "step") {
-			case 0:
+			now += rapid.Int64Range(0, 3*time.Minute.Milliseconds()).Draw(t, "passes")
+			command := fmt.Sprint("c", rapid.IntRange(0, 8).Draw(t, "command"))
+			id := idOf("a", command)
+			id.hash %= 4 // several ids have one
+			switch rapid.IntRange(0, 6).Draw(t, "step") {
+			case 0, 1:
+				settle()
 				w.commit()
 				maps.Copy(committed, open)
 				clear(open)
-			case 1:
+			case 2:
+				written = written[:0]
 				w.rollback()
 				clear(open)
-			default:
-				known, ok := open[id]
-				if !ok {
-					known, ok = committed[id]
+			case 3: // another owner, who has the log
+				settle()
+				w.commit()
+				maps.Copy(committed, open)
+				clear(open)
+				w = newWindow(span)
+				for offset, r := range log {
+					w.put(r.id.hash, int64(offset), r.at)
 				}
-				ok = ok && now-known.at <= span
-				found := w.find("a", id, now)
+				w.forget()
+			default:
+				known, ok := open[command]
+				if !ok {
+					known, ok = committed[command]
+				}
+				ok = ok && now-known.at <= span.Milliseconds()
+				for _, offset := range w.toRecall(id) {
+					if r := log[offset]; r.id.command == command {
+						w.recall(r.id, r.answer)
+					}
+				}
+				found := w.find(id, now)
 				if (found != nil) != ok {
-					t.Fatalf("%s at %d: found %v, the model says %v", id, now, found != nil, ok)
+					t.Fatalf("%s at %d: found %v, the model says %v", command, now, found != nil, ok)
 				}
 				if found != nil && *found != known {
-					t.Fatalf("%s: answer %+v, the model has %+v", id, *found, known)
+					t.Fatalf("%s: answer %+v, the model has %+v", command, *found, known)
 				}
 				if !ok {
-					delete(committed, id) // too old to matter, rolled back or not
+					delete(committed, command) // too old to matter, rolled back or not
 					a := answer{hash: uint64(now), at: now, version: now}
-					w.add("a", id, a)
-					open[id] = a
+					rec := &kgo.Record{}
+					w.add(id, a, rec)
+					written = append(written, rec)
+					open[command] = a
 				}
 			}
 		}
+		settle()
 		w.commit()
-		maps.Copy(committed, open)
-		for key, a := range w.answers {
-			if w.newest-a.at > span {
-				t.Fatalf("%q is %d ms old and still remembered", key, w.newest-a.at)
+		total := 0
+		for _, m := range w.minute {
+			if age := w.newest - (m.minute+1)*time.Minute.Milliseconds(); age > (span + time.Minute).Milliseconds() {
+				t.Fatalf("answers of %v before the newest are remembered", time.Duration(age)*time.Millisecond)
 			}
+			total += len(m.answers)
+		}
+		places := len(w.places)
+		for _, others := range w.more {
+			places += len(others)
+		}
+		if places != total {
+			t.Fatalf("%d answers are found, %d are to be forgotten some day", places, total)
 		}
 	})
 }

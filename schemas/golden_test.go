@@ -52,6 +52,12 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Position]{ledgerline.PositionType}, map[string]string{
 		"Position": `{"next_offset":4294967296}`,
 	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Snapshot]{ledgerline.SnapshotType}, map[string]string{
+		"Snapshot": `{"sequence":4294967296,"revision":3,"state":"AAH/"}`,
+	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Checkpoint]{ledgerline.CheckpointType}, map[string]string{
+		"Checkpoint": `{"events_offset":4294967296}`,
+	})
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.SourceMark]{ledgerline.SourceMarkType}, map[string]string{
 		"SourceMark": `{"sequence":17,"outcome":"rejected","code":"insufficient_funds"}`,
 	})

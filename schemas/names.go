@@ -34,6 +34,7 @@ const (
 	DeadPrefix         = "dead-"         // begins all headers that are the platform's own about dead letters
 	HeaderDeadReason   = "dead-reason"   // dead letters: a stable code
 	HeaderDeadError    = "dead-error"    // dead letters: the error in words
+	HeaderDeadTopic    = "dead-topic"    // dead letters: which input it was read from, whatever its origin says
 	HeaderDeadStack    = "dead-stack"    // dead letters: where the rules panicked
 	HeaderDeadAttempts = "dead-attempts" // how often the command died: of a dead letter, and of a command that is tried again
 	HeaderDeadSize     = "dead-size"     // dead letters: bytes of a record that was too large to be kept

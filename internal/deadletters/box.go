@@ -31,19 +31,26 @@ type at struct {
 // Open looks into the dead letters of a kind, and reads which of them are settled. The error is logread.ErrNoTopic when the kind has
 // no such topic yet.
 func Open(ctx context.Context, admin *kadm.Client, reader logread.Reader, prefix, kind string) (*Box, error) {
+	return open(ctx, admin, reader, prefix, kind, false)
+}
+
+// open reads what is committed; or, for who settles, all that is written, and waits for what is undecided: that a letter is settled
+// may stand behind another's open transaction.
+func open(ctx context.Context, admin *kadm.Client, reader logread.Reader, prefix, kind string, written bool) (*Box, error) {
 	topic, err := logread.Look(ctx, admin, schemas.TopicsOf(prefix, kind).DeadLetters)
 	if err != nil {
 		return nil, err
 	}
-	// Up to what is written now, and not to what is committed: what a transaction still holds back may say that a letter is settled.
-	ends, err := admin.ListEndOffsets(ctx, topic.Name)
-	if err == nil {
-		err = ends.Error()
+	if written {
+		ends, err := admin.ListEndOffsets(ctx, topic.Name)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list end offsets of %s: %w", topic.Name, err)
+		}
+		ends.Each(func(o kadm.ListedOffset) { topic.Ends[o.Partition] = o.Offset })
 	}
-	if err != nil {
-		return nil, fmt.Errorf("list end offsets of %s: %w", topic.Name, err)
-	}
-	ends.Each(func(o kadm.ListedOffset) { topic.Ends[o.Partition] = o.Offset })
 	b := &Box{kind: kind, topic: topic, reader: reader, settled: map[at]string{}}
 	return b, b.read(ctx, func(rec *kgo.Record) error {
 		if what, which, ok := mark(rec); ok {

@@ -103,8 +103,13 @@ func (l Letter) bytes() int {
 	return n
 }
 
-// command is the letter as the command that it was, to be tried again under the id that it had.
-func (l Letter) command(topic string, partitions int32) *kgo.Record {
+// command is the letter as the command that it was, to be tried again under the id that it had. What came from another aggregate
+// goes back to the topic that only producers may write: as anybody's command it would mean something else.
+func (l Letter) command(topics schemas.Topics, partitions int32) *kgo.Record {
+	topic := topics.Commands
+	if from, _ := schemas.Header(l.Record, schemas.HeaderDeadTopic); from == topics.Internal {
+		topic = topics.Internal
+	}
 	rec := &kgo.Record{Topic: topic, Partition: schemas.Partition(string(l.Record.Key), partitions), Key: l.Record.Key, Value: l.Record.Value}
 	identified := false
 	for _, h := range l.Record.Headers {

@@ -58,7 +58,7 @@ func (s *Settler) take(ctx context.Context, reader logread.Reader, prefix, kind 
 		return fmt.Errorf("look up topic %s: %w", s.topics.Commands, err)
 	}
 	s.partitions = int32(len(details[s.topics.Commands].Partitions))
-	s.Box, err = Open(ctx, admin, reader, prefix, kind)
+	s.Box, err = open(ctx, admin, reader, prefix, kind, true)
 	return err
 }
 
@@ -81,7 +81,7 @@ func (s *Settler) Settle(ctx context.Context, what string, letters []Letter) err
 	var records []*kgo.Record
 	for _, l := range letters {
 		if what == Retried {
-			records = append(records, l.command(s.topics.Commands, s.partitions))
+			records = append(records, l.command(s.topics, s.partitions))
 		}
 		records = append(records, s.mark(l, what))
 	}

@@ -91,15 +91,17 @@ func groups(ctx context.Context, cl *kgo.Client, names []string) (map[string]int
 		req := kmsg.NewPtrDescribeGroupsRequest()
 		req.IncludeAuthorizedOperations, req.Groups = true, []string{name}
 		resp, err := req.RequestWith(ctx, cl)
+		var failed error
 		if err == nil && len(resp.Groups) == 1 {
-			allowed[name] = resp.Groups[0].AuthorizedOperations
-			err = kerr.ErrorForCode(resp.Groups[0].ErrorCode)
+			failed, allowed[name] = kerr.ErrorForCode(resp.Groups[0].ErrorCode), resp.Groups[0].AuthorizedOperations
 		}
 		switch {
-		case errors.Is(err, kerr.GroupAuthorizationFailed):
+		case errors.Is(err, kerr.GroupAuthorizationFailed), errors.Is(failed, kerr.GroupAuthorizationFailed):
 			allowed[name] = 0
 		case err != nil:
 			return nil, err
+		case failed != nil:
+			delete(allowed, name) // that tells nothing
 		}
 	}
 	return allowed, nil

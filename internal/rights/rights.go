@@ -76,7 +76,16 @@ type Kind struct {
 }
 
 // Projection reads one topic as one group.
-type Projection struct{ Topic, Group string }
+type Projection struct{ Name, Topic, Group string }
+
+// Only leaves some kinds, for who produces, or projections, for who projects; no names leave all.
+func (p Platform) Only(names ...string) Platform {
+	if len(names) > 0 {
+		p.Kinds = slices.DeleteFunc(slices.Clone(p.Kinds), func(k Kind) bool { return !slices.Contains(names, k.Name) })
+		p.Projections = slices.DeleteFunc(slices.Clone(p.Projections), func(j Projection) bool { return !slices.Contains(names, j.Name) })
+	}
+	return p
+}
 
 // DeadLetterTransactions is the transactional id under which dead letters of a kind are settled, by one operator at a time.
 func DeadLetterTransactions(prefix, kind string) string { return prefix + kind + ".dlq" }

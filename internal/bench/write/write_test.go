@@ -1,7 +1,7 @@
 // Package write measures the write side on Apache Kafka beside the bare client: a transactional loop of franz-go that reads the same
 // commands and writes records of the same bytes, with a map and no platform around it.
 //
-//	BENCH_COMMANDS=1000000 make bench-write
+//	BENCH_COMMANDS=1000000 BENCH_ACCOUNTS=100000 make bench-write
 package write
 
 import (
@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -30,10 +31,7 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-const (
-	partitions = 12
-	accounts   = 100_000
-)
+const partitions = 12
 
 // plant is what both loops run on.
 type plant struct {
@@ -43,6 +41,7 @@ type plant struct {
 	adm      *kadm.Client
 	cl       *kgo.Client // partitions by hand
 	commands int
+	accounts int
 }
 
 func BenchmarkWrite(b *testing.B) {
@@ -52,7 +51,7 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func measure(b *testing.B) {
-	p := &plant{b: b, commands: number(b, "BENCH_COMMANDS", 1_000_000), brokers: kit.Kafka(b).Brokers(), registry: schemas.NewRegistry(kit.FakeRegistry(b))}
+	p := &plant{b: b, commands: number(b, "BENCH_COMMANDS", 1_000_000), accounts: number(b, "BENCH_ACCOUNTS", 100_000), brokers: kit.Kafka(b).Brokers(), registry: schemas.NewRegistry(kit.FakeRegistry(b))}
 	p.cl = kit.Kafka(b).Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(100_000), kgo.ProducerLinger(5*time.Millisecond))
 	p.adm = kadm.NewClient(p.cl)
 
@@ -63,7 +62,8 @@ func measure(b *testing.B) {
 
 	var results []result
 	ours := p.stage(p.commands)
-	r := p.ledgerline(ours, b.TempDir())
+	state := b.TempDir()
+	r := p.ledgerline(ours, state)
 	results = append(results, r)
 	again := p.ledgerline(p.copied(ours), b.TempDir())
 	again.name += ", again"
@@ -72,15 +72,20 @@ func measure(b *testing.B) {
 		results = append(results, p.bare(p.copied(ours), r.shape))
 	}
 
-	fmt.Printf("\n%d commands on %d accounts in %d partitions of Apache Kafka, all of it a backlog; %s\n\n", p.commands, accounts, partitions, bench.ThisMachine())
+	fmt.Printf("\n%d commands on %d accounts in %d partitions of Apache Kafka, all of it a backlog; %s\n\n", p.commands, p.accounts, partitions, bench.ThisMachine())
 	fmt.Printf("%-28s %12s %12s %14s\n", "", "commands/s", "steady", "CPU s/million")
 	best := map[bool]float64{}
 	for _, r := range results {
 		fmt.Printf("%-28s %12.0f %12.0f %14.2f\n", r.name, r.rate, r.steady, r.cpu)
 		best[r.shape.event != nil] = max(best[r.shape.event != nil], r.steady)
 	}
-	fmt.Println()
+	without := p.restart(ours, b.TempDir())
+	with := p.restart(ours, state)
+	fmt.Printf("\nready again, of %d accounts: %.2f s without local state, %.2f s with; heap %.0f MiB then, %.0f MiB\n\n", p.accounts, without.ready.Seconds(), with.ready.Seconds(), without.heap, with.heap)
 	targets := []bench.Target{
+		bench.AtMost("restore_without_local_state_s", without.ready.Seconds(), 5),
+		bench.AtMost("restore_with_local_state_s", with.ready.Seconds(), 0.5),
+		bench.AtMost("heap_MiB", max(without.heap, with.heap), 512),
 		bench.AtLeast("write_vs_bare_loop", best[true]/best[false], 0.7),
 		bench.AtLeast("write_commands_per_second", best[true], 100_000),
 	}
@@ -135,16 +140,16 @@ func (p *plant) stage(commands int) (prefix string) {
 		p.b.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	for n := range accounts + commands {
+	for n := range p.accounts + commands {
 		id, record := n, account.Command(&account.OpenAccount{Owner: "benchmark", Currency: "EUR"})
-		if n >= accounts {
-			id, record = random.IntN(accounts), &account.DepositMoney{AmountMinor: int64(n), Category: "bench"}
+		if n >= p.accounts {
+			id, record = random.IntN(p.accounts), &account.DepositMoney{AmountMinor: int64(n), Category: "bench"}
 		}
 		value, err := serde.Append(nil, record)
 		if err != nil {
 			p.b.Fatal(err)
 		}
-		key := fmt.Sprintf("account-%06d", id)
+		key := fmt.Sprintf("account-%07d", id)
 		p.publish(&kgo.Record{Topic: topics.Commands, Partition: schemas.Partition(key, partitions), Key: []byte(key), Value: value})
 	}
 	p.flush()
@@ -258,11 +263,44 @@ func (p *plant) ledgerline(prefix, state string) result {
 	})
 	r := result{name: "Ledgerline"}
 	r.rate, r.steady = p.watch(prefix, producer.Group(prefix, "account"), started)
-	r.cpu = (cpuSeconds() - before) / float64(accounts+p.commands) * 1e6
+	r.cpu = (cpuSeconds() - before) / float64(p.accounts+p.commands) * 1e6
 	cancel()
 	running.Wait()
 	topics := schemas.TopicsOf(prefix, "account")
 	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(p.end(topics.Commands))}
+	return r
+}
+
+// restarted is how a producer came back.
+type restarted struct {
+	ready time.Duration
+	heap  float64 // MiB in use by the whole process, after collecting garbage
+}
+
+// restart starts a producer that has everything to restore and nothing to decide, until it is ready.
+func (p *plant) restart(prefix, state string) (r restarted) {
+	ctx, cancel := context.WithCancel(p.b.Context())
+	defer cancel()
+	again, started := producer.New(p.config(prefix, state), bank.Account), time.Now()
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := again.Run(ctx); err != nil {
+			p.b.Error(err)
+		}
+	})
+	for again.Ready() != nil {
+		if time.Since(started) > 10*time.Minute {
+			p.b.Fatal("not ready: ", again.Ready())
+		}
+		<-time.After(time.Millisecond)
+	}
+	r.ready = time.Since(started)
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	r.heap = float64(m.HeapAlloc) / (1 << 20)
+	cancel()
+	running.Wait()
 	return r
 }
 
@@ -348,7 +386,7 @@ func (p *plant) bare(prefix string, as shape) result {
 	})
 	r := result{name: "bare loop"}
 	r.rate, r.steady = p.watch(prefix, group, started)
-	r.cpu = (cpuSeconds() - before) / float64(accounts+p.commands) * 1e6
+	r.cpu = (cpuSeconds() - before) / float64(p.accounts+p.commands) * 1e6
 	cancel()
 	running.Wait()
 	return r

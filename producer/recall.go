@@ -1,0 +1,112 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+const (
+	// recallTimeout is how long reading replies again may take before the session gives up, and begins anew from the log.
+	recallTimeout = 30 * time.Second
+	// recallGap is how many replies that nobody wants are read rather than asked for the next one anew.
+	recallGap = 1000
+)
+
+// recall reads the replies again to which commands of a batch may be repetitions: those whose ids have a hash that the window knows.
+// What it finds is at hand until the transaction ends. It comes before the transaction begins, so that nothing is held open meanwhile.
+func (s *session) recall(ctx context.Context, batch []command) error {
+	wanted := map[int32][]int64{}
+	ids := map[commandID]bool{}
+	for i := range batch {
+		c := &batch[i]
+		b := s.books[c.rec.Partition]
+		if c.refused != nil || b.seen(c.rec) {
+			continue
+		}
+		c.windowID = idOf(c.id, c.meta.CommandID)
+		if offsets := b.window.toRecall(c.windowID); len(offsets) > 0 {
+			wanted[c.rec.Partition] = append(wanted[c.rec.Partition], offsets...)
+			ids[c.windowID] = true
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, recallTimeout)
+	defer cancel()
+	for p, offsets := range wanted {
+		slices.Sort(offsets)
+		if err := s.recallFrom(ctx, p, slices.Compact(offsets), ids); err != nil {
+			return fmt.Errorf("read replies again from %s partition %d: %w", s.writer.topics.Replies, p, err)
+		}
+	}
+	return nil
+}
+
+// recallFrom reads one partition's replies at some offsets, which are ascending.
+func (s *session) recallFrom(ctx context.Context, p int32, offsets []int64, ids map[commandID]bool) error {
+	topic, cl := s.writer.topics.Replies, s.replies.client
+	for len(offsets) > 0 {
+		at := offsets[0]
+		cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(at)}})
+		for len(offsets) > 0 && offsets[0]-at <= recallGap {
+			fetches := cl.PollFetches(ctx)
+			err := fetches.Err()
+			if errors.Is(err, kerr.OffsetOutOfRange) {
+				offsets = offsets[1:] // gone: it is older than replies are kept, so it is no longer in the window
+				break
+			}
+			if err != nil {
+				cl.RemoveConsumePartitions(map[string][]int32{topic: {p}})
+				return err
+			}
+			for _, rec := range fetches.Records() {
+				if rec.Topic != topic || rec.Partition != p {
+					continue
+				}
+				for len(offsets) > 0 && offsets[0] < rec.Offset { // a reply that is not there any more
+					offsets = offsets[1:]
+				}
+				if len(offsets) > 0 && offsets[0] == rec.Offset {
+					if err := s.recallReply(ctx, rec, ids); err != nil {
+						return err
+					}
+					offsets = offsets[1:]
+				}
+				at = rec.Offset
+			}
+		}
+		cl.RemoveConsumePartitions(map[string][]int32{topic: {p}})
+	}
+	return nil
+}
+
+func (s *session) recallReply(ctx context.Context, rec *kgo.Record, ids map[commandID]bool) error {
+	text, _ := schemas.Header(rec, schemas.HeaderCommandHash)
+	hash, ok := parseHash(text)
+	if !ok {
+		return nil
+	}
+	reply, err := s.writer.replies.Decode(ctx, rec.Value)
+	if err != nil {
+		return err
+	}
+	id := idOf(string(rec.Key), reply.CommandID)
+	if !ids[id] { // another id with the same hash
+		return nil
+	}
+	s.metrics.recalled.Inc()
+	s.books[rec.Partition].window.recall(id, answer{
+		hash: hash, outcome: reply.Outcome, code: reply.Code, message: reply.Message,
+		first: reply.FirstSequence, last: reply.LastSequence, version: reply.Version, at: rec.Timestamp.UnixMilli(),
+	})
+	return nil
+}
