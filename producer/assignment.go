@@ -138,12 +138,13 @@ func (a *assignment) confirm(ctx context.Context, cl *kgo.Client, group string) 
 		return fmt.Errorf("ask what group %s assigns to us (brokers that know only the classic protocol: set Group to %q): %w", group, GroupClassic, err)
 	}
 	var ours kadm.TopicsSet
+	agreed := false
 	for _, m := range described[group].Members {
 		if m.MemberID == id && m.MemberEpoch == generation {
-			ours = m.Assignment
+			ours, agreed = m.Assignment, true
 		}
 	}
-	if ours == nil {
+	if !agreed {
 		return nil // it knows more than we do, or less: asked again
 	}
 	a.mu.Lock()

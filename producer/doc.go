@@ -10,9 +10,9 @@
 //	aggregate.go   what a team writes: Aggregate, Meta, Decision
 //	topics.go      the topics of a kind: created, checked;  pins.go: which cluster and which topics these are
 //	client.go      publish a command and wait for its reply
-//	producer.go    Run: members of the group at work, until told to stop;  member.go: one, session after session
-//	session.go     one transactional session: poll, adopt, begin, decide, commit;  fence.go: what a commit must prove
-//	assignment.go  what the group gave this member;  settle.go: what became of a transaction, asked of its coordinator
+//	producer.go    Run: one member of the group or more;  member.go: its sessions, one after another, until told to stop
+//	session.go     one transactional session: poll, adopt, begin, decide, commit
+//	assignment.go  which partitions are ours;  fence.go: what a commit must prove;  settle.go: what became of one
 //	takeover.go    what a dead owner left open is ended;  holders.go: what a stranger holds is named
 //	restore.go     a partition's state from its topics;  span.go: what has to be read for that
 //	store.go       local state: a copy of the partition's snapshots;  checkpoint.go: what becomes a snapshot, and when

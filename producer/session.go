@@ -46,6 +46,7 @@ type session struct {
 	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
+	ended      time.Time                 // the last transaction
 	fenced     int                       // transactions aborted one after another
 	observed   time.Time                 // when the gauges were brought up to date
 	unsure     bool                      // what is in memory may not be what is committed
@@ -460,6 +461,8 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	if now := s.owned(); now.generation != s.generation || now.partitions == nil {
 		return s.rewind(ctx) // the group moved on since adopt: what was polled is polled again by whoever owns it
 	}
+	s.letMarkersBeWritten(ctx)
+	defer func() { s.ended = time.Now() }()
 	started := time.Now()
 	if err := s.gts.Begin(); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -514,6 +517,23 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 		s.unsure = true
 		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
 		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, len(batch), s.generation, errOr(err, "not committed"))
+	}
+}
+
+// markersTime is what a broker needs, mostly, to write the markers of a transaction after it has answered that it is ended. A record of
+// the next transaction that comes earlier is refused inside the broker and tried again every 20 ms, or what
+// add.partitions.to.txn.retry.backoff.ms says: so that a short wait makes small transactions faster. What follows a large one takes
+// longer to be decoded than that.
+const markersTime = 3 * time.Millisecond
+
+func (s *session) letMarkersBeWritten(ctx context.Context) {
+	wait := markersTime - time.Since(s.ended)
+	if wait <= 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
 	}
 }
 
