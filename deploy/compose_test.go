@@ -99,7 +99,7 @@ func help(t *testing.T, command string) (flags, variables []string, ok bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), binary, command, "--help").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), binary, append(strings.Fields(command), "--help")...).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "ledgerline "+command) {
 		return nil, nil, false
 	}

@@ -141,14 +141,18 @@ func TestRunbooks_OurCommands_AreThose_ThatThereAre(t *testing.T) {
 		}
 		for _, c := range ourCommand.FindAllStringSubmatch(string(text), -1) {
 			found++
-			flags, _, ok := help(t, c[1])
+			command := c[1]
+			flags, _, ok := help(t, command)
 			if !ok {
-				t.Errorf("%s: there is no command %q", path, c[1])
+				t.Errorf("%s: there is no command %q", path, command)
 			}
 			for word := range strings.FieldsSeq(c[2]) {
+				if more, _, ok := help(t, command+" "+word); ok && !strings.HasPrefix(word, "-") { // one below it
+					command, flags = command+" "+word, more
+				}
 				flag, _, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
 				if strings.HasPrefix(word, "--") && !slices.Contains(flags, flag) {
-					t.Errorf("%s: %s has no flag %s", path, c[1], word)
+					t.Errorf("%s: %s has no flag %s", path, command, word)
 				}
 			}
 		}
