@@ -70,7 +70,7 @@ func measure(b *testing.B) {
 	awaitReady(b, p, admin)
 
 	var out bytes.Buffer
-	run(&out, "benchmark", "--json", "--api-url", "http://"+api, "--duration", duration())
+	run(&out, append([]string{"benchmark", "--json", "--api-url", "http://" + api, "--duration", duration()}, only()...)...)
 	var rows []benchmark.Row
 	if err := json.Unmarshal(out.Bytes(), &rows); err != nil {
 		b.Fatal(err)
@@ -102,6 +102,14 @@ func duration() string {
 		return d
 	}
 	return "10s"
+}
+
+// only are the rows that BENCH_ONLY names, else all.
+func only() []string {
+	if rows := os.Getenv("BENCH_ONLY"); rows != "" {
+		return []string{"--only", rows}
+	}
+	return nil
 }
 
 func address(b *testing.B) string {
