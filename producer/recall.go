@@ -52,41 +52,44 @@ func (s *session) recall(ctx context.Context, batch []command) error {
 }
 
 // recallFrom reads one partition's replies at some offsets, which are ascending.
-func (s *session) recallFrom(ctx context.Context, p int32, offsets []int64, ids map[commandID]bool) error {
-	topic, cl := s.writer.topics.Replies, s.replies.client
-	for len(offsets) > 0 {
-		at := offsets[0]
-		cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(at)}})
-		for len(offsets) > 0 && offsets[0]-at <= recallGap {
-			fetches := cl.PollFetches(ctx)
-			err := fetches.Err()
-			if errors.Is(err, kerr.OffsetOutOfRange) {
-				offsets = offsets[1:] // gone: it is older than replies are kept, so it is no longer in the window
-				break
-			}
-			if err != nil {
-				cl.RemoveConsumePartitions(map[string][]int32{topic: {p}})
-				return err
-			}
-			for _, rec := range fetches.Records() {
-				if rec.Topic != topic || rec.Partition != p {
-					continue
-				}
-				for len(offsets) > 0 && offsets[0] < rec.Offset { // a reply that is not there any more
-					offsets = offsets[1:]
-				}
-				if len(offsets) > 0 && offsets[0] == rec.Offset {
-					if err := s.recallReply(ctx, rec, ids); err != nil {
-						return err
-					}
-					offsets = offsets[1:]
-				}
-				at = rec.Offset
-			}
-		}
-		cl.RemoveConsumePartitions(map[string][]int32{topic: {p}})
+func (s *session) recallFrom(ctx context.Context, p int32, offsets []int64, ids map[commandID]bool) (err error) {
+	for len(offsets) > 0 && err == nil {
+		offsets, err = s.recallRun(ctx, p, offsets, ids)
 	}
-	return nil
+	return err
+}
+
+// recallRun reads from the first offset on until a gap, and gives the offsets that are left.
+func (s *session) recallRun(ctx context.Context, p int32, offsets []int64, ids map[commandID]bool) ([]int64, error) {
+	topic, cl, at := s.writer.topics.Replies, s.replies.client, offsets[0]
+	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: {p: kgo.NewOffset().At(at)}})
+	defer cl.RemoveConsumePartitions(map[string][]int32{topic: {p}})
+	for len(offsets) > 0 && offsets[0]-at <= recallGap {
+		fetches := cl.PollFetches(ctx)
+		err := fetches.Err()
+		if errors.Is(err, kerr.OffsetOutOfRange) {
+			return offsets[1:], nil // gone: it is older than replies are kept, so it is no longer in the window
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range fetches.Records() {
+			if rec.Topic != topic || rec.Partition != p {
+				continue
+			}
+			for len(offsets) > 0 && offsets[0] < rec.Offset { // a reply that is not there any more
+				offsets = offsets[1:]
+			}
+			if len(offsets) > 0 && offsets[0] == rec.Offset {
+				if err := s.recallReply(ctx, rec, ids); err != nil {
+					return nil, err
+				}
+				offsets = offsets[1:]
+			}
+			at = rec.Offset
+		}
+	}
+	return offsets, nil
 }
 
 func (s *session) recallReply(ctx context.Context, rec *kgo.Record, ids map[commandID]bool) error {
