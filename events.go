@@ -70,8 +70,6 @@ It reads what is committed now and ends; --follow goes on with what comes.
 	f := cmd.Flags()
 	f.StringSliceVar(&q.types, "type", nil, "only events of these types, by their short or full names")
 	f.Int64Var(&q.fromSequence, "from", 1, "with ID: begin at this event")
-	f.Int64Var(&q.fromSequence, "from-sequence", 1, "the same")
-	_ = f.MarkHidden("from-sequence") // its name before
 	f.StringVar(&since, "since", "", "only events recorded at this time or later")
 	f.Int64Var(&q.limit, "limit", 0, "end after so many events; 0: all")
 	f.BoolVarP(&q.follow, "follow", "f", false, "go on with events that come, until Ctrl-C")

@@ -43,7 +43,7 @@ func looksInto(t *testing.T, s *stand) {
 		args []string
 		want int
 	}{
-		{[]string{"events", "account", "shop", "--from-sequence", "2"}, 1},
+		{[]string{"events", "account", "shop", "--from", "2"}, 1},
 		{[]string{"events", "account", "shop", "--type", "AccountOpened"}, 1},
 		{[]string{"events", "account", "shop", "--since", "2999-01-01T00:00:00Z"}, 0},
 		{[]string{"events", "account", "nobody"}, 0},
