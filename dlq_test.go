@@ -146,17 +146,7 @@ func (s *shop) publish(rec *kgo.Record) string {
 
 func (s *shop) await(check func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatal(err)
-		}
-		<-time.After(20 * time.Millisecond)
-	}
+	kit.Await(s.t, time.Minute, check)
 }
 
 func TestP5_DeadLetters_AreShownRetriedOnceAndDropped(t *testing.T) {

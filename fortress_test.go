@@ -119,17 +119,7 @@ func (f *fortress) build() {
 
 func (f *fortress) await(check func() error) {
 	f.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			f.t.Fatal(err)
-		}
-		<-time.After(20 * time.Millisecond)
-	}
+	kit.Await(f.t, 2*time.Minute, check)
 }
 
 // without takes one right away while something is done.

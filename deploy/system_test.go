@@ -127,7 +127,7 @@ func newDemo(t *testing.T) *system {
 // launch starts a program that ends with the test; when the test fails, it shows what the program said last.
 func (s *system) launch(name, path string, args []string) *process.Process {
 	s.t.Helper()
-	said := &lines{}
+	said := &kit.Output{}
 	p, err := process.Start(s.t.Context(), process.Spec{Name: name, Path: path, Args: args, Env: s.env, Log: said})
 	if err != nil {
 		s.t.Fatal(err)
@@ -136,7 +136,7 @@ func (s *system) launch(name, path string, args []string) *process.Process {
 		_ = syscall.Kill(p.Pid(), syscall.SIGCONT) // it may have ended
 		_ = p.Stop(context.WithoutCancel(s.t.Context()))
 		if s.t.Failed() {
-			s.t.Logf("%s said last:\n%s", name, said.last(20))
+			s.t.Logf("%s said last:\n%s", name, said.Last(20))
 		}
 	})
 	return p
@@ -320,23 +320,4 @@ func (s *system) request(wantCode int, method, path, body string) {
 	if text, err := io.ReadAll(res.Body); err != nil || res.StatusCode != wantCode {
 		s.t.Fatalf("%s %s: %s, want %d: %s %v", method, path, res.Status, wantCode, text, err)
 	}
-}
-
-// lines keeps what a program said.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) last(n int) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := strings.Split(strings.TrimSpace(l.text.String()), "\n")
-	return strings.Join(all[max(0, len(all)-n):], "\n")
 }

@@ -70,3 +70,9 @@ func (o *Output) String() string {
 	defer o.mu.Unlock()
 	return o.text.String()
 }
+
+// Last is the last n lines.
+func (o *Output) Last(n int) string {
+	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

@@ -67,6 +67,21 @@ func Start(t testing.TB, which ...Which) {
 	}
 }
 
+// Await asks check again and again until it gives nil. After the patience given, the test fails with its last error.
+func Await(t testing.TB, patience time.Duration, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v: %v", patience, err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
 // Prefix is a prefix for topics, groups and subjects that no other test has, such as "t1a2b3c.".
 func Prefix(t testing.TB) string {
 	t.Helper()

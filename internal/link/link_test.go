@@ -114,21 +114,7 @@ func TestKafka_LogsInOverTLS_AndSaysWhatIsWrong(t *testing.T) {
 		"another CA's certificate": {asking, link.Kafka{Encrypted: true, TLS: files(ca, stranger.Issue(t, "ann"))}, "correct --kafka-tls-cert and --kafka-tls-key"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := ask(t, c.brokers, c.kafka)
-			if c.want == "" {
-				if err != nil {
-					t.Fatalf("it says %v", err)
-				}
-				return
-			}
-			if err == nil {
-				t.Fatal("it works")
-			}
-			text := err.Error() + ": " + c.kafka.Hint(err)
-			t.Log(text)
-			if !strings.Contains(text, c.want) {
-				t.Errorf("it says %q, wanted %q", text, c.want)
-			}
+			says(t, c.brokers, c.kafka, c.want)
 		})
 	}
 }
@@ -251,5 +237,25 @@ func TestRegistry_LogsInOverTLS_AndSaysWhatIsWrong(t *testing.T) {
 		if _, err := r.Options(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("it says %v, wanted %q", err, want)
 		}
+	}
+}
+
+// says connects and holds what it is told against what it should hear; "": it works.
+func says(t *testing.T, brokers []string, kafka link.Kafka, want string) {
+	t.Helper()
+	err := ask(t, brokers, kafka)
+	if want == "" {
+		if err != nil {
+			t.Fatalf("it says %v", err)
+		}
+		return
+	}
+	if err == nil {
+		t.Fatal("it works")
+	}
+	text := err.Error() + ": " + kafka.Hint(err)
+	t.Log(text)
+	if !strings.Contains(text, want) {
+		t.Errorf("it says %q, wanted %q", text, want)
 	}
 }

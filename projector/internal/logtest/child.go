@@ -1,17 +1,15 @@
 package logtest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
@@ -20,7 +18,7 @@ type Child struct {
 	*process.Process
 	t   testing.TB
 	w   *World
-	log *buffer
+	log *kit.Output
 }
 
 // StartChild starts the world's projectors in a process of their own. TestMain must know Role.
@@ -30,7 +28,7 @@ func (w *World) StartChild(t testing.TB, change func(*Setup)) *Child {
 	if change != nil {
 		change(&setup)
 	}
-	c := &Child{t: t, w: w, log: &buffer{}}
+	c := &Child{t: t, w: w, log: &kit.Output{}}
 	p, err := process.Start(t.Context(), process.Spec{Role: RoleName, Args: setup.Args(), Log: c.log, StopTimeout: 20 * time.Second})
 	must(t, err)
 	c.Process = p
@@ -40,7 +38,7 @@ func (w *World) StartChild(t testing.TB, change func(*Setup)) *Child {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("log of projectors %d:\n%s", p.Pid(), c.log.tail())
+			t.Logf("log of projectors %d:\n%s", p.Pid(), c.log.Last(40))
 		}
 	})
 	return c
@@ -90,25 +88,6 @@ func (w *World) Midst() (hits Hits) {
 			WHERE want > 0 GROUP BY partition, first, next, want HAVING countIf(r._offset >= first AND r._offset < next) < want)`))
 	}
 	return hits
-}
-
-// buffer keeps what a child prints.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) tail() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(b.b.String()), "\n")
-	return strings.Join(lines[max(0, len(lines)-40):], "\n")
 }
 
 // maxBehind is how many records projections may be behind before Load waits for them. On a machine that is busy elsewhere
