@@ -81,6 +81,29 @@ func (s *server) member(b *logtest.Bench) (projector.Store, map[int32]projector.
 	return store, s.claim(store)
 }
 
+// memberOf opens a store and claims some partitions.
+func (s *server) memberOf(b *logtest.Bench, partitions ...int32) (projector.Store, map[int32]projector.Position) {
+	s.t.Helper()
+	return s.memberAt(s.sink(), b, partitions...)
+}
+
+func (s *server) memberAt(sink *clickhouse.Sink, b *logtest.Bench, partitions ...int32) (projector.Store, map[int32]projector.Position) {
+	s.t.Helper()
+	store, err := sink.Open(s.t.Context(), b.Plan)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	begin := map[int32]int64{}
+	for _, p := range partitions {
+		begin[p] = 0
+	}
+	positions, err := store.Claim(s.t.Context(), begin)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return store, positions
+}
+
 func (s *server) claim(store projector.Store) map[int32]projector.Position {
 	s.t.Helper()
 	positions, err := store.Claim(s.t.Context(), map[int32]int64{0: 0, 1: 0})

@@ -38,13 +38,20 @@ var ledgerColumns = []ch.ColumnNameAndType{
 	{Name: "recorded_at", Type: "DateTime64(6, 'UTC')"},
 }
 
-// record writes entries. Written twice they count once.
+// record writes entries. Of a member's entries about one range the last counts.
 func (s *store) record(ctx context.Context, entries []entry) error {
+	s.mu.Lock()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if !now.After(s.recorded) {
+		now = s.recorded.Add(time.Microsecond)
+	}
+	s.recorded = now
+	s.mu.Unlock()
 	n := len(entries)
 	var (
 		projections, topics, topicIDs = repeat(s.plan.Projection, n), repeat(s.plan.Topic, n), repeat(s.plan.TopicID, n)
 		generations                   = repeat(uint32(s.plan.Generation), n)
-		times                         = repeat(time.Now().UTC(), n)
+		times                         = repeat(now, n)
 		partitions                    = make([]int32, n)
 		epochs, firsts, nexts, rows   = make([]uint64, n), make([]uint64, n), make([]uint64, n), make([]uint64, n)
 		owners, tokens                = make([]string, n), make([]string, n)
@@ -54,7 +61,7 @@ func (s *store) record(ctx context.Context, entries []entry) error {
 		firsts[i], nexts[i], rows[i] = e.last.first, e.last.next, e.rows
 	}
 	return s.client.insert(ctx, fmt.Sprintf("record %d ranges of %s in the ledger", n, s.plan.Projection), s.books+".ledger", ledgerColumns,
-		[]any{projections, generations, topics, topicIDs, partitions, epochs, owners, firsts, nexts, rows, tokens, times}, nil)
+		[][]any{{projections, generations, topics, topicIDs, partitions, epochs, owners, firsts, nexts, rows, tokens, times}}, nil)
 }
 
 func repeat[T any](v T, n int) []T { return slices.Repeat([]T{v}, n) }
@@ -67,18 +74,23 @@ type ledgerState struct {
 	topicID string
 	last    span // the range that was begun last; next is 0 when there is none
 	rows    uint64
+	token   string // under which it is inserted
 	since   time.Time
 }
 
 // lastRange are the columns of the range that was begun last in a group of the ledger's rows.
 var lastRange = fmt.Sprintf(
-	"argMaxIf(topic_id, %[1]s), argMaxIf(first_offset, %[1]s), argMaxIf(next_offset, %[1]s), argMaxIf(rows, %[1]s), argMaxIf(recorded_at, %[1]s)",
-	"(epoch, owner, next_offset), next_offset > 0")
+	"argMaxIf(topic_id, %[1]s), argMaxIf(first_offset, %[1]s), argMaxIf(next_offset, %[1]s), argMaxIf(rows, %[1]s), argMaxIf(token, %[1]s), argMaxIf(recorded_at, %[1]s)",
+	"(epoch, owner, next_offset, recorded_at), next_offset > 0")
+
+// lastRangeOf are where lastRange is scanned into.
+func lastRangeOf(s *ledgerState) []any {
+	return []any{&s.topicID, &s.last.first, &s.last.next, &s.rows, &s.token, &s.since}
+}
 
 // readLedger reads the state of partitions; those that have none are not in the answer. No ids: all.
 func (c *client) readLedger(ctx context.Context, plan projector.Plan, ids []int32) (map[int32]ledgerState, error) {
-	return c.readStates(ctx, plan, ids, lastRange,
-		func(s *ledgerState) []any { return []any{&s.topicID, &s.last.first, &s.last.next, &s.rows, &s.since} })
+	return c.readStates(ctx, plan, ids, lastRange, lastRangeOf)
 }
 
 // readOwners reads who claimed partitions last, and nothing else.
@@ -93,7 +105,7 @@ func (c *client) readStates(ctx context.Context, plan projector.Plan, ids []int3
 	}
 	states := make(map[int32]ledgerState)
 	err := c.query(ctx, "read the ledger of "+plan.Projection,
-		"SELECT partition, max(epoch), argMax(owner, (epoch, owner)), "+more+" FROM "+c.books+".ledger WHERE projection = ? AND generation = ? AND topic = ?"+where+" GROUP BY partition",
+		"SELECT partition, max(epoch), argMax(owner, (epoch, owner)), "+more+" FROM "+c.books+".ledger WHERE projection = ? AND generation = ? AND topic = ?"+where+" GROUP BY partition SETTINGS max_threads = 1",
 		[]any{plan.Projection, plan.Generation, plan.Topic}, func(scan func(...any) error) error {
 			var (
 				partition int32

@@ -2,6 +2,8 @@ package clickhouse_test
 
 import (
 	"errors"
+	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
@@ -108,12 +110,108 @@ func TestP7_LateInsertOfTheFormerOwner_HasNoEffect(t *testing.T) {
 		t.Fatalf("positions %v", positions)
 	}
 	write(t, next, b.Batch(0, 10, 20))
-	token := b.Plan.Projection + "/1/" + b.Plan.TopicID + "/0/10-19"
-	s.exec("INSERT INTO DB_bank.entries__g1 SELECT * FROM DB_bank.entries__g1 WHERE _offset >= 10 SETTINGS async_insert = 0, insert_deduplication_token = '" + token + "'")
+	s.exec("INSERT INTO DB_bank.entries__g1 SELECT * FROM DB_bank.entries__g1 WHERE _offset >= 10 SETTINGS async_insert = 0, insert_deduplication_token = 'late'")
 	s.right(b, 20)
 	// So is the range itself, should its new owner not know the outcome: the same store writes it again.
 	write(t, next, b.Batch(0, 20, 30))
 	s.right(b, 30)
+}
+
+// A member inserts the ranges of its partitions as one block. It is late, and its partitions have gone to several others, each of whom
+// settles its own; one of them is late as well with what it had to add.
+func TestP7_LateBlock_ItsPartitionsGoneToSeveral(t *testing.T) {
+	s, b := fresh(t), entries(t)
+	gate := s.gate()
+	zombie := gate.member(b, 0, 1)
+	write(t, zombie, b.Batch(0, 0, 10), b.Batch(1, 0, 5))
+	blocked := gate.hold("entries__g1")
+	late := async(func() error {
+		return zombie.Write(t.Context(), []*projector.Batch{b.Batch(0, 10, 20), b.Batch(1, 5, 9)})
+	})
+	<-blocked
+
+	first, positions := s.memberOf(b, 0)
+	if positions[0] != (projector.Position{Next: 10, Until: 20}) {
+		t.Fatalf("positions %v", positions)
+	}
+	write(t, first, b.Batch(0, 10, 20)) // uses the token up, for rows of its own
+
+	other := s.gate()
+	second := other.member(b, 1)
+	blocked = other.hold("entries__g1", 1) // after the one under the block's token
+	added := async(func() error { return second.Write(t.Context(), []*projector.Batch{b.Batch(1, 5, 9)}) })
+	<-blocked
+	third, positions := s.memberOf(b, 1)
+	if positions[1] != (projector.Position{Next: 5, Until: 9}) {
+		t.Fatalf("positions %v", positions)
+	}
+	write(t, third, b.Batch(1, 5, 9))
+
+	other.release()
+	if err := <-added; err != nil && !errors.Is(err, projector.ErrFenced) {
+		t.Error(err)
+	}
+	gate.release()
+	if err := <-late; !errors.Is(err, projector.ErrFenced) {
+		t.Errorf("the late block gives %v", err)
+	}
+	write(t, first, b.Batch(0, 20, 25))
+	write(t, third, b.Batch(1, 9, 12))
+	s.right(b, 37)
+}
+
+// One partition of a block is claimed by another, who uses up the block's token, after its owner has looked and before it inserts. The
+// server drops the block without a word; the other partition's rows must not be believed to be there.
+func TestP7_TokenUsedUpBetweenLookAndInsert_NothingLost(t *testing.T) {
+	s, b := fresh(t), entries(t)
+	gate := s.gate()
+	owner := gate.member(b, 0, 1)
+	blocked := gate.hold("entries__g1")
+	done := async(func() error {
+		return owner.Write(t.Context(), []*projector.Batch{b.Batch(0, 0, 10), b.Batch(1, 0, 10)})
+	})
+	<-blocked
+	other, _ := s.memberOf(b, 1)
+	write(t, other, b.Batch(1, 0, 10))
+	gate.release()
+	if err := <-done; !errors.Is(err, projector.ErrFenced) {
+		t.Errorf("a block that was dropped gives %v", err)
+	}
+	positions, err := owner.Claim(t.Context(), map[int32]int64{0: 0})
+	if err != nil || positions[0] != (projector.Position{Next: 0, Until: 10}) {
+		t.Fatalf("positions %v, %v", positions, err)
+	}
+	write(t, owner, b.Batch(0, 0, 10))
+	write(t, owner, b.Batch(0, 10, 15))
+	s.right(b, 25)
+}
+
+// Each range that a member has at hand goes into one insert, and after a failure each into its own.
+func TestP7_RangesOfAMember_AreOneInsert(t *testing.T) {
+	s, b := fresh(t), entries(t)
+	gate := s.gate()
+	store := gate.member(b, 0, 1)
+	write(t, store, b.Batch(0, 0, 10), b.Batch(1, 0, 10))
+	if n := gate.seen("entries__g1"); n != 1 {
+		t.Errorf("%d inserts for the ranges of two partitions", n)
+	}
+	gate.fail("entries__g1")
+	batches := []*projector.Batch{b.Batch(0, 10, 20), b.Batch(1, 10, 20)}
+	if err := store.Write(t.Context(), batches); err == nil {
+		t.Fatal("a cut connection is no error")
+	}
+	write(t, store, batches...)
+	write(t, store, b.Batch(0, 20, 21), b.Batch(1, 20, 21))
+	s.right(b, 42)
+}
+
+// A block whose token may be used up is looked after, by test: a build without that loses rows.
+func TestP7_MutantThatBelievesItsBlock_IsCaught(t *testing.T) {
+	const by = "TestP7_TokenUsedUpBetweenLookAndInsert_NothingLost"
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-tags", "mutant_burnt", "-run", "^"+by+"$", ".").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--- FAIL: "+by) {
+		t.Errorf("not caught: %v\n%s", err, out)
+	}
 }
 
 // The bookkeeping is older than the table, or gone: what is there counts.

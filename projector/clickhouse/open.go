@@ -151,10 +151,10 @@ func (c *client) record(ctx context.Context, cfg Config, plan projector.Plan, st
 		{Name: "projection", Type: "String"}, {Name: "generation", Type: "UInt32"}, {Name: "table_name", Type: "String"},
 		{Name: "fingerprint", Type: "String"}, {Name: "state", Type: "LowCardinality(String)"}, {Name: "recorded_at", Type: "DateTime64(6, 'UTC')"},
 	}
-	values := []any{
+	values := [][]any{{
 		[]string{plan.Projection}, []uint32{uint32(plan.Generation)}, []string{cfg.DatabasePrefix + plan.Schema + "." + plan.Physical()},
 		[]string{plan.Fingerprint}, []string{state}, []time.Time{time.Now().UTC()},
-	}
+	}}
 	return c.insert(ctx, "record the generation of "+plan.Projection, c.books+".generations_log", columns, values, nil)
 }
 

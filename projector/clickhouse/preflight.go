@@ -123,7 +123,7 @@ func (s *store) probe(ctx context.Context) error {
 	}
 	run := uuid.New()
 	for range 2 {
-		err := s.insert(ctx, "try "+table, table, []ch.ColumnNameAndType{{Name: "run", Type: "UUID"}}, []any{[]uuid.UUID{run}}, insertSettings(run.String()))
+		err := s.insert(ctx, "try "+table, table, []ch.ColumnNameAndType{{Name: "run", Type: "UUID"}}, [][]any{{[]uuid.UUID{run}}}, insertSettings(run.String()))
 		if err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (c *client) readServing(ctx context.Context, r *Reach) (map[int32]ledgerSta
 				partition  int32
 				s          ledgerState
 			)
-			if err := scan(&generation, &topic, &partition, &s.topicID, &s.last.first, &s.last.next, &s.rows, &s.since); err != nil {
+			if err := scan(append([]any{&generation, &topic, &partition}, lastRangeOf(&s)...)...); err != nil {
 				return err
 			}
 			r.Generation, r.Topic, topics[topic] = int(generation), topic, true

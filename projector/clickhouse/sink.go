@@ -238,8 +238,8 @@ func (c *client) query(ctx context.Context, doing, sql string, args []any, row f
 	return classify(doing, rows.Err())
 }
 
-// insert inserts columns, all of one length, as one block.
-func (c *client) insert(ctx context.Context, doing, table string, columns []ch.ColumnNameAndType, values []any, settings ch.Settings) error {
+// insert inserts rows as one block. They come in pieces, of each its columns, all of one length.
+func (c *client) insert(ctx context.Context, doing, table string, columns []ch.ColumnNameAndType, pieces [][]any, settings ch.Settings) error {
 	quoted := make([]string, len(columns))
 	for i, column := range columns {
 		quoted[i] = quote(column.Name)
@@ -250,10 +250,12 @@ func (c *client) insert(ctx context.Context, doing, table string, columns []ch.C
 	if err != nil {
 		return classify(doing, err)
 	}
-	for i, v := range values {
-		if err := batch.Column(i).Append(v); err != nil {
-			_ = batch.Abort() // Close would send what is there
-			return projector.Fatal(fmt.Errorf("%s: column %s %s: %w", doing, columns[i].Name, columns[i].Type, err), "make the projection's column and the CREATE text agree, then rebuild it")
+	for i, column := range columns {
+		for _, values := range pieces {
+			if err := batch.Column(i).Append(values[i]); err != nil {
+				_ = batch.Abort() // Close would send what is there
+				return projector.Fatal(fmt.Errorf("%s: column %s %s: %w", doing, column.Name, column.Type, err), "make the projection's column and the CREATE text agree, then rebuild it")
+			}
 		}
 	}
 	return classify(doing, batch.Send())

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/projector"
+	"github.com/ledgerline-es/ledgerline/projector/internal/mutant"
 )
 
 // store is one projection's place in the server, of one member.
@@ -25,15 +27,18 @@ type store struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	mu     sync.Mutex
-	claims map[int32]*claim
+	mu       sync.Mutex
+	claims   map[int32]*claim
+	tokens   int       // given so far
+	recorded time.Time // the last entry in the ledger
 }
 
 // claim is a partition as this member owns it.
 type claim struct {
 	epoch uint64
 	next  uint64 // all before it is stored
-	doubt span   // a range that was begun and may be stored in part
+	doubt span   // a range that was begun and may be stored in part …
+	token string // … under this token; "" when nobody knows
 	ours  span   // the range that this member recorded last
 }
 
@@ -95,12 +100,12 @@ func (s *store) Claim(ctx context.Context, begin map[int32]int64) (map[int32]pro
 			}
 			c.next = e.last.next
 			if counts[id] < e.rows {
-				c.next, c.doubt = e.last.first, e.last
+				c.next, c.doubt, c.token = e.last.first, e.last, e.token
 			}
 		}
 		if beyond, some := last[id]; some {
 			// The ledger is older than the table, or was lost. What is there counts.
-			c.doubt = span{c.next, uint64(beyond) + 1}
+			c.doubt, c.token = span{c.next, uint64(beyond) + 1}, ""
 		}
 		if c.doubt != (span{}) {
 			if c.doubt.next-c.doubt.first > mostInDoubt {
@@ -131,38 +136,36 @@ type work struct {
 	claim *claim
 	span  span
 	rows  projector.Rows
-	token string
 	doubt bool // it was begun before: look at what is there
 }
 
-// Write records the ranges, makes sure of its ownership and inserts each range as one block.
+// Write records the ranges, makes sure of its ownership and inserts them: those that are new together, those in doubt one by one.
 func (s *store) Write(ctx context.Context, batches []*projector.Batch) error {
 	all, err := s.begin(batches)
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	var entries []entry
+	var fresh, doubtful []*work
 	for _, w := range all {
-		if w.claim.ours != w.span {
-			entries = append(entries, entry{partition: w.batch.Partition, epoch: w.claim.epoch, owner: s.owner, last: w.span, rows: uint64(w.rows.Len()), token: w.token})
+		if w.doubt {
+			doubtful = append(doubtful, w)
+		} else {
+			fresh = append(fresh, w)
 		}
 	}
-	if len(entries) > 0 {
-		if err := s.record(ctx, entries); err != nil {
-			return err
+	blocks := s.pack(fresh)
+	for _, block := range blocks {
+		token := s.token()
+		for _, w := range block {
+			w.claim.doubt, w.claim.token = w.span, token
 		}
 	}
-	ids := make([]int32, len(all))
-	epochs := make(map[int32]uint64, len(all))
-	for i, w := range all {
-		w.claim.ours = w.span
-		ids[i], epochs[w.batch.Partition] = w.batch.Partition, w.claim.epoch
+	for _, w := range doubtful {
+		if w.claim.token == "" {
+			w.claim.token = s.token()
+		}
 	}
-	owners, err := s.readOwners(ctx, s.plan, ids)
-	if err != nil {
-		return err
-	}
-	if err := s.fenced(owners, ids, func(id int32) uint64 { return epochs[id] }); err != nil {
+	if err := s.announce(ctx, all); err != nil {
 		return err
 	}
 	// Each on its own: one that fails does not take the others with it, and is in doubt from here on.
@@ -172,18 +175,21 @@ func (s *store) Write(ctx context.Context, batches []*projector.Batch) error {
 		failed  []error
 	)
 	inserts.SetLimit(s.cfg.Inserts)
-	for _, w := range all {
+	run := func(put func() error) {
 		inserts.Go(func() error {
-			w.claim.doubt = w.span
-			if err := s.put(ctx, w); err != nil {
+			if err := put(); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				failed = append(failed, err)
-				return nil
 			}
-			w.claim.next, w.claim.doubt = w.span.next, span{}
 			return nil
 		})
+	}
+	for _, block := range blocks {
+		run(func() error { return s.put(ctx, block) })
+	}
+	for _, w := range doubtful {
+		run(func() error { return s.settle(ctx, w) })
 	}
 	_ = inserts.Wait() // the errors are in failed
 	return errors.Join(failed...)
@@ -208,7 +214,6 @@ func (s *store) begin(batches []*projector.Batch) ([]*work, error) {
 			return nil, fmt.Errorf("%w: partition %d stands at %d with %v in doubt, the batch is %v", projector.ErrFenced, b.Partition, c.next, c.doubt, w.span)
 		}
 		w.rows = projector.JoinRows(b)
-		w.token = s.token(b.Partition, w.span)
 		if err := s.checkOrdinals(w.rows); err != nil {
 			return nil, err
 		}
@@ -220,9 +225,62 @@ func (s *store) begin(batches []*projector.Batch) ([]*work, error) {
 	return all, nil
 }
 
-// token names a range for good: whoever inserts it does so under the same token.
-func (s *store) token(partition int32, r span) string {
-	return fmt.Sprintf("%s/%d/%s/%d/%d-%d", s.plan.Projection, s.plan.Generation, s.plan.TopicID, partition, r.first, r.next-1)
+// enoughRows make a block of their own: with fewer in each, parts and their merging cost more than the rows.
+const enoughRows = 25_000
+
+// pack puts works together into blocks: one, unless there are so many rows that several blocks at a time are faster.
+func (s *store) pack(works []*work) (blocks [][]*work) {
+	rows := enoughRows
+	for _, w := range works {
+		if n := w.rows.Len(); rows >= enoughRows || rows+n > s.cfg.MaxRows {
+			blocks, rows = append(blocks, nil), 0
+		}
+		blocks[len(blocks)-1] = append(blocks[len(blocks)-1], w)
+		rows += w.rows.Len()
+	}
+	return blocks
+}
+
+// token is a new name for an insert.
+func (s *store) token() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens++
+	return fmt.Sprintf("%s/%d/%s/%s/%d", s.plan.Projection, s.plan.Generation, s.plan.TopicID, s.owner, s.tokens)
+}
+
+// announce records the ranges with the tokens under which they are about to be inserted, unless the ledger has them from us already,
+// and then looks whether they are still ours.
+func (s *store) announce(ctx context.Context, works []*work) error {
+	var entries []entry
+	for _, w := range works {
+		if w.claim.ours != w.span {
+			entries = append(entries, entry{partition: w.batch.Partition, epoch: w.claim.epoch, owner: s.owner, last: w.span, rows: uint64(w.rows.Len()), token: w.claim.token})
+		}
+	}
+	if len(entries) > 0 {
+		if err := s.record(ctx, entries); err != nil {
+			return err
+		}
+	}
+	for _, w := range works {
+		w.claim.ours = w.span
+	}
+	return s.checkOwner(ctx, works)
+}
+
+// checkOwner is ErrFenced if another member has claimed one of the partitions.
+func (s *store) checkOwner(ctx context.Context, works []*work) error {
+	ids := make([]int32, len(works))
+	epochs := make(map[int32]uint64, len(works))
+	for i, w := range works {
+		ids[i], epochs[w.batch.Partition] = w.batch.Partition, w.claim.epoch
+	}
+	owners, err := s.readOwners(ctx, s.plan, ids)
+	if err != nil {
+		return err
+	}
+	return s.fenced(owners, ids, func(id int32) uint64 { return epochs[id] })
 }
 
 func (s *store) checkOrdinals(rows projector.Rows) error {
@@ -238,60 +296,99 @@ func (s *store) checkOrdinals(rows projector.Rows) error {
 	return nil
 }
 
-// put stores the rows of a range that are not there yet. The range of a first attempt is new; of any other it looks at
-// what is there, before and after.
-func (s *store) put(ctx context.Context, w *work) error {
-	if !w.doubt {
-		return s.insertRows(ctx, w, w.rows, w.token)
+// put inserts new ranges as one block.
+//
+// Who claims a partition of it settles that range alone, and begins with an insert under the same token: then ours, if it comes later,
+// is dropped as a whole and without a word, that of the partitions which we still have included. So afterwards we look once more
+// whether one was claimed: whoever did so before his insert. Was one, then all of the block is in doubt.
+func (s *store) put(ctx context.Context, block []*work) error {
+	if err := s.insertRows(ctx, block, block[0].claim.token); err != nil {
+		return err
 	}
+	if len(block) > 1 && !mutant.Is(mutant.Burnt) {
+		if err := s.checkOwner(ctx, block); err != nil {
+			return err
+		}
+	}
+	for _, w := range block {
+		s.stand(w, w.rows.Len())
+	}
+	return nil
+}
+
+// stand moves a partition behind a range of which we have stored some rows.
+func (s *store) stand(w *work, rows int) {
+	w.claim.next, w.claim.doubt = w.span.next, span{}
+	s.metrics.rows.WithLabelValues(s.plan.Projection).Add(float64(rows))
+}
+
+// settle stores the rows of a range in doubt that are not there yet.
+//
+// First it inserts under the token that the range was recorded with. Whether that stores the rows or the server has seen the token
+// before, for other rows of its block perhaps: an insert of the former owner that arrives later has no effect. What is lacking then
+// goes under a token of its own, which is recorded too, for the next who has to settle the range.
+func (s *store) settle(ctx context.Context, w *work) error {
 	s.metrics.doubts.WithLabelValues(s.plan.Projection).Inc()
+	all, lacked := w.rows, 0 // at first
 	for attempt := 0; ; attempt++ {
-		lacking, err := s.lacking(ctx, w)
+		lacking, err := s.lacking(ctx, w.batch.Partition, w.span, all)
 		if err != nil {
 			return err
 		}
-		s.log.Info("range compared with what is stored", "topic", s.plan.Topic, "partition", w.batch.Partition, "first", w.span.first, "next", w.span.next, "rows", w.rows.Len(), "lacking", lacking.Len())
-		switch {
-		case lacking.Len() == 0:
-			return nil
-		case attempt == 0 && lacking.Len() == w.rows.Len():
-			err = s.insertRows(ctx, w, lacking, w.token) // as the first time: whichever of the two arrives later has no effect
-		default:
-			// The token is remembered for rows that are there, or that somebody took away: what is lacking goes under one
-			// of its own.
-			err = s.insertRows(ctx, w, lacking, fmt.Sprintf("%s/rest/%s", w.token, uuid.NewString()))
+		if attempt == 0 {
+			lacked = lacking.Len()
 		}
-		if err != nil {
+		s.log.Info("range compared with what is stored", "topic", s.plan.Topic, "partition", w.batch.Partition, "first", w.span.first, "next", w.span.next, "rows", all.Len(), "lacking", lacking.Len())
+		if lacking.Len() == 0 {
+			s.stand(w, lacked)
+			return nil
+		}
+		if attempt > 0 {
+			w.claim.token, w.claim.ours = s.token(), span{}
+			if err := s.announce(ctx, []*work{w}); err != nil {
+				return err
+			}
+		}
+		if err := s.insertRows(ctx, []*work{{batch: w.batch, claim: w.claim, span: w.span, rows: lacking}}, w.claim.token); err != nil {
 			return err
 		}
 	}
 }
 
-// lacking are the rows of a range that are not stored.
-func (s *store) lacking(ctx context.Context, w *work) (projector.Rows, error) {
-	there, err := s.stored(ctx, w.batch.Partition, w.span)
+// lacking are those of a range's rows that are not stored.
+func (s *store) lacking(ctx context.Context, partition int32, of span, rows projector.Rows) (projector.Rows, error) {
+	there, err := s.stored(ctx, partition, of)
 	if err != nil {
 		return nil, err
 	}
 	var lacking []int
-	for i := range w.rows.Len() {
-		if !there[place{w.rows.Offset(i), w.rows.Ordinal(i)}] {
+	for i := range rows.Len() {
+		if !there[place{rows.Offset(i), rows.Ordinal(i)}] {
 			lacking = append(lacking, i)
 		}
 	}
-	return w.rows.Pick(lacking), nil
+	return rows.Pick(lacking), nil
 }
 
-func (s *store) insertRows(ctx context.Context, w *work, rows projector.Rows, token string) error {
-	if rows.Len() == 0 {
+// insertRows inserts the rows of ranges as one block.
+func (s *store) insertRows(ctx context.Context, block []*work, token string) error {
+	rows, doing := 0, make([]string, 0, len(block))
+	values := make([][]any, 0, len(block))
+	for _, w := range block {
+		if w.rows.Len() == 0 {
+			continue
+		}
+		rows += w.rows.Len()
+		doing = append(doing, fmt.Sprintf("%d offsets %d-%d", w.batch.Partition, w.span.first, w.span.next-1))
+		values = append(values, s.block(w.rows, w.batch.Partition))
+	}
+	if rows == 0 {
 		return nil
 	}
-	doing := fmt.Sprintf("insert %s %s/%d offsets %d-%d", s.table, s.plan.Topic, w.batch.Partition, w.span.first, w.span.next-1)
-	if err := s.client.insert(ctx, doing, s.table, s.columns, s.block(rows, w.batch.Partition), insertSettings(token)); err != nil {
+	if err := s.client.insert(ctx, fmt.Sprintf("insert %s %s/%s", s.table, s.plan.Topic, strings.Join(doing, ", ")), s.table, s.columns, values, insertSettings(token)); err != nil {
 		return err
 	}
 	s.metrics.inserts.WithLabelValues(s.plan.Projection).Inc()
-	s.metrics.rows.WithLabelValues(s.plan.Projection).Add(float64(rows.Len()))
 	return nil
 }
 

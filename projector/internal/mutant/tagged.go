@@ -1,4 +1,4 @@
-//go:build mutant_drop || mutant_double || mutant_alter || mutant_skip_partition
+//go:build mutant_drop || mutant_double || mutant_alter || mutant_skip_partition || mutant_burnt
 
 package mutant
 

@@ -1,0 +1,5 @@
+//go:build mutant_burnt
+
+package mutant
+
+const built = Burnt
