@@ -87,7 +87,7 @@ bench-analytics: ## the bank's questions over BENCH_ROWS=10000000 rows, and what
 	@go run ./internal/bench/analytics
 
 .PHONY: bench-system
-bench-system: ## `ledgerline benchmark` against the bank on the real servers; BENCH_DURATION=10s, BENCH_ONLY=rows, BENCH_JSON=file
+bench-system: ## `ledgerline benchmark` against the bank on the real servers; BENCH_WARM=60s, BENCH_DURATION=10s, BENCH_ONLY=rows, BENCH_JSON=file
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/system
 
 .PHONY: bench-write

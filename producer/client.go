@@ -137,7 +137,7 @@ func (c *Client) Run(ctx context.Context) (err error) {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MetadataMinAge(100 * time.Millisecond),
-		kgo.ProducerLinger(0),
+		kgo.ProducerLinger(3 * time.Millisecond),
 	})...)
 	if err != nil {
 		return err

@@ -44,6 +44,13 @@ type plant struct {
 	accounts int
 }
 
+func newPlant(b *testing.B, commands int) *plant {
+	p := &plant{b: b, commands: commands, accounts: number(b, "BENCH_ACCOUNTS", 100_000), brokers: kit.Kafka(b).Brokers(), registry: schemas.NewRegistry(kit.FakeRegistry(b))}
+	p.cl = kit.Kafka(b).Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(100_000), kgo.ProducerLinger(5*time.Millisecond))
+	p.adm = kadm.NewClient(p.cl)
+	return p
+}
+
 func BenchmarkWrite(b *testing.B) {
 	for b.Loop() { // once, by -benchtime 1x
 		measure(b)
@@ -51,9 +58,7 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 func measure(b *testing.B) {
-	p := &plant{b: b, commands: number(b, "BENCH_COMMANDS", 1_000_000), accounts: number(b, "BENCH_ACCOUNTS", 100_000), brokers: kit.Kafka(b).Brokers(), registry: schemas.NewRegistry(kit.FakeRegistry(b))}
-	p.cl = kit.Kafka(b).Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(100_000), kgo.ProducerLinger(5*time.Millisecond))
-	p.adm = kadm.NewClient(p.cl)
+	p := newPlant(b, number(b, "BENCH_COMMANDS", 1_000_000))
 
 	// Warm: a cold broker is several times slower.
 	warm := p.stage(min(p.commands, 300_000))
@@ -251,24 +256,34 @@ func (p *plant) watch(prefix, group string, started time.Time) (rate, steady flo
 
 // ledgerline runs a producer with the bank's rules over a backlog.
 func (p *plant) ledgerline(prefix, state string) result {
-	cfg, counted := p.config(prefix, state), prometheus.NewRegistry()
-	cfg.Metrics = counted
-	ctx, cancel := context.WithCancel(p.b.Context())
-	var running sync.WaitGroup
+	counted := prometheus.NewRegistry()
 	started, before := time.Now(), cpuSeconds()
-	running.Go(func() {
+	stop := p.startLedgerline(prefix, state, counted)
+	r := result{name: "Ledgerline"}
+	r.rate, r.steady = p.watch(prefix, producer.Group(prefix, "account"), started)
+	r.cpu = (cpuSeconds() - before) / float64(p.accounts+p.commands) * 1e6
+	stop()
+	topics := schemas.TopicsOf(prefix, "account")
+	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(p.end(topics.Commands))}
+	return r
+}
+
+func (p *plant) startLedgerline(prefix, state string, metrics prometheus.Registerer) (stop func()) {
+	cfg := p.config(prefix, state)
+	cfg.Metrics = metrics
+	return p.background(func(ctx context.Context) {
 		if err := producer.New(cfg, bank.Account).Run(ctx); err != nil {
 			p.b.Error(err)
 		}
 	})
-	r := result{name: "Ledgerline"}
-	r.rate, r.steady = p.watch(prefix, producer.Group(prefix, "account"), started)
-	r.cpu = (cpuSeconds() - before) / float64(p.accounts+p.commands) * 1e6
-	cancel()
-	running.Wait()
-	topics := schemas.TopicsOf(prefix, "account")
-	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(p.end(topics.Commands))}
-	return r
+}
+
+// background runs something until it is stopped.
+func (p *plant) background(run func(ctx context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(p.b.Context())
+	var running sync.WaitGroup
+	running.Go(func() { run(ctx) })
+	return func() { cancel(); running.Wait() }
 }
 
 // restarted is how a producer came back.
@@ -338,8 +353,19 @@ func (p *plant) last(topic string) *kgo.Record {
 	}
 }
 
-// bare is the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances.
+// bare runs the loop without a platform over a backlog.
 func (p *plant) bare(prefix string, as shape) result {
+	started, before := time.Now(), cpuSeconds()
+	stop := p.startBare(prefix, as)
+	r := result{name: "bare loop"}
+	r.rate, r.steady = p.watch(prefix, prefix+"bare", started)
+	r.cpu = (cpuSeconds() - before) / float64(p.accounts+p.commands) * 1e6
+	stop()
+	return r
+}
+
+// startBare starts the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances.
+func (p *plant) startBare(prefix string, as shape) (stop func()) {
 	topics, group := schemas.TopicsOf(prefix, "account"), prefix+"bare"
 	gts, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(p.brokers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics.Commands), kgo.TransactionalID(group), kgo.Balancers(kgo.RangeBalancer()),
@@ -349,11 +375,8 @@ func (p *plant) bare(prefix string, as shape) result {
 	if err != nil {
 		p.b.Fatal(err)
 	}
-	defer gts.Close()
-	ctx, cancel := context.WithCancel(p.b.Context())
-	var running sync.WaitGroup
-	started, before := time.Now(), cpuSeconds()
-	running.Go(func() {
+	return p.background(func(ctx context.Context) {
+		defer gts.Close()
 		balances, owed := map[string]int64{}, 0.0
 		failed := func(_ *kgo.Record, err error) {
 			if err != nil && ctx.Err() == nil {
@@ -384,12 +407,6 @@ func (p *plant) bare(prefix string, as shape) result {
 			}
 		}
 	})
-	r := result{name: "bare loop"}
-	r.rate, r.steady = p.watch(prefix, group, started)
-	r.cpu = (cpuSeconds() - before) / float64(p.accounts+p.commands) * 1e6
-	cancel()
-	running.Wait()
-	return r
 }
 
 // cpuSeconds are those that this process has used.

@@ -1,0 +1,165 @@
+package write
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/internal/bench"
+	"github.com/ledgerline-es/ledgerline/internal/kit"
+	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/account"
+)
+
+// latency is how long commands took from the call that produces them to the poll that reads their replies, at a set rate.
+type latency struct {
+	rate          int // commands/s
+	p50, p99, max time.Duration
+}
+
+// asker publishes commands for accounts that are open and reads the replies as any client would. In a partition replies come in the
+// order of their commands.
+type asker struct {
+	p              *plant
+	topics         schemas.Topics
+	serde          *schemas.Serde[account.Command]
+	reader, writer *kgo.Client
+
+	mu   sync.Mutex
+	sent [][]time.Time // by partition: when those were due that are not answered yet
+	took []time.Duration
+}
+
+// openLoop measures a rate: each command is published when it is due, whatever became of those before it.
+func (p *plant) openLoop(prefix string, rate int, lasting time.Duration) latency {
+	a := p.asker(prefix)
+	ctx, cancel := context.WithTimeout(p.b.Context(), lasting+2*time.Minute)
+	defer cancel()
+	a.publish(ctx, 0, time.Now())
+	a.read(ctx, 1) // the loop has begun
+	a.took = nil
+
+	n := int(lasting.Seconds() * float64(rate))
+	var reading sync.WaitGroup
+	reading.Go(func() { a.read(ctx, n) })
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	begun := time.Now()
+	for i := 0; i < n; <-tick.C {
+		for due := int(time.Since(begun).Seconds() * float64(rate)); i < min(n, due); i++ {
+			a.publish(ctx, i, begun.Add(time.Duration(float64(i)/float64(rate)*float64(time.Second))))
+		}
+	}
+	reading.Wait()
+	took := a.took[n/10:] // the first large transactions are the way up
+	slices.Sort(took)
+	return latency{rate: rate, p50: took[len(took)/2], p99: took[len(took)*99/100], max: took[len(took)-1]}
+}
+
+func (p *plant) asker(prefix string) *asker {
+	a := &asker{p: p, topics: schemas.TopicsOf(prefix, "account"), sent: make([][]time.Time, partitions)}
+	a.serde = schemas.NewSerde(schemas.NewCodec(p.registry), a.topics.Commands, schemas.BackwardTransitive, account.Kind.Commands...)
+	if err := a.serde.Register(p.b.Context()); err != nil {
+		p.b.Fatal(err)
+	}
+	ends, err := p.adm.ListEndOffsets(p.b.Context(), a.topics.Replies)
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	from := map[int32]kgo.Offset{}
+	ends.Each(func(o kadm.ListedOffset) { from[o.Partition] = kgo.NewOffset().At(o.Offset) })
+	a.reader = kit.Kafka(p.b).Client(p.b, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{a.topics.Replies: from}), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(time.Second))
+	a.writer = kit.Kafka(p.b).Client(p.b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1_000_000))
+	return a
+}
+
+func (a *asker) publish(ctx context.Context, i int, due time.Time) {
+	value, err := a.serde.Append(nil, &account.DepositMoney{AmountMinor: 1, Category: "bench"})
+	if err != nil {
+		a.p.b.Fatal(err)
+	}
+	key := fmt.Sprintf("account-%07d", i%a.p.accounts)
+	part := schemas.Partition(key, partitions)
+	a.mu.Lock()
+	a.sent[part] = append(a.sent[part], due)
+	a.mu.Unlock()
+	a.writer.Produce(ctx, &kgo.Record{Topic: a.topics.Commands, Partition: part, Key: []byte(key), Value: value}, func(_ *kgo.Record, err error) {
+		if err != nil {
+			a.p.b.Error(err)
+		}
+	})
+}
+
+// read reads as many replies.
+func (a *asker) read(ctx context.Context, n int) {
+	for len(a.took) < n {
+		fetches := a.reader.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			a.p.b.Errorf("%d of %d commands were answered: %v", len(a.took), n, err)
+			a.took = append(a.took, make([]time.Duration, n)...)
+			return
+		}
+		now := time.Now()
+		a.mu.Lock()
+		fetches.EachRecord(func(r *kgo.Record) {
+			a.took = append(a.took, now.Sub(a.sent[r.Partition][0]))
+			a.sent[r.Partition] = a.sent[r.Partition][1:]
+		})
+		a.mu.Unlock()
+	}
+}
+
+func BenchmarkLatency(b *testing.B) {
+	for b.Loop() { // once, by -benchtime 1x
+		latencies(b)
+	}
+}
+
+// latencies measures both loops in turns, each twice at each rate, and takes the better of two.
+func latencies(b *testing.B) {
+	p := newPlant(b, number(b, "BENCH_WARM", 200_000))
+	ours := p.stage(p.commands)
+	shape := p.ledgerline(ours, b.TempDir()).shape
+	bare := p.copied(ours)
+	p.bare(bare, shape)
+	fmt.Printf("\nfrom the call that publishes a command to the poll that reads its reply, open loop; %s\n\n", bench.ThisMachine())
+	fmt.Printf("%-12s %12s %10s %10s %10s\n", "", "commands/s", "p50 ms", "p99 ms", "max ms")
+	var targets []bench.Target
+	for _, rate := range []int{1000, 5000} {
+		best := map[string]latency{}
+		for range 2 {
+			for _, loop := range []struct {
+				name   string
+				prefix string
+				start  func() (stop func())
+			}{
+				{"bare loop", bare, func() func() { return p.startBare(bare, shape) }},
+				{"Ledgerline", ours, func() func() { return p.startLedgerline(ours, b.TempDir(), prometheus.NewRegistry()) }},
+			} {
+				stop := loop.start()
+				l := p.openLoop(loop.prefix, rate, 15*time.Second)
+				stop()
+				fmt.Printf("%-12s %12d %10.1f %10.1f %10.1f\n", loop.name, rate, ms(l.p50), ms(l.p99), ms(l.max))
+				if was, ok := best[loop.name]; !ok || l.p99 < was.p99 {
+					best[loop.name] = l
+				}
+			}
+		}
+		targets = append(targets,
+			bench.AtMost(fmt.Sprintf("latency_p50_vs_bare_loop_at_%d", rate), ms(best["Ledgerline"].p50)/ms(best["bare loop"].p50), 1.3),
+			bench.AtMost(fmt.Sprintf("latency_p99_vs_bare_loop_at_%d", rate), ms(best["Ledgerline"].p99)/ms(best["bare loop"].p99), 1.3),
+		)
+	}
+	fmt.Println()
+	bench.Print(os.Stdout, targets)
+}
+
+func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
