@@ -140,8 +140,22 @@ func (s *session) poll(ctx context.Context) kgo.Fetches {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s.assignment.wake(cancel)
-	return s.gts.PollRecords(ctx, s.cfg.MaxPollRecords)
+	fetches := s.gts.PollRecords(ctx, s.cfg.MaxPollRecords)
+	n := fetches.NumRecords()
+	if n == 0 || n >= s.cfg.MaxPollRecords || time.Since(s.ended) > gatherAfter {
+		return fetches
+	}
+	// Under load, what is polled first was fetched while the last transaction was open, and is the beginning of what has come since. The
+	// fetch that brings the rest is on its way.
+	more, cancel := context.WithTimeout(ctx, gatherTime)
+	defer cancel()
+	return append(fetches, s.gts.PollRecords(more, s.cfg.MaxPollRecords-n)...)
 }
+
+const (
+	gatherTime  = 3 * time.Millisecond  // that a poll with records waits for more …
+	gatherAfter = 20 * time.Millisecond // … when the last transaction ended this short a time ago
+)
 
 // fetchErrors passes over what heals by itself, which the client retries.
 func (s *session) fetchErrors(fetches kgo.Fetches) error {
