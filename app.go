@@ -48,6 +48,8 @@ var (
 		{Key: "producer.state-dir", Default: "", Help: "folder of local state, which makes a restart fast; none: in memory"},
 		{Key: "producer.memory-aggregates", Default: 200_000, Help: "aggregates of a kind held in memory; others are read from local state when needed", Check: between(1, 1_000_000_000)},
 		{Key: "producer.snapshot-events", Default: 50_000, Help: "events of a partition that need be in no snapshot yet: what a restore reads at least", Check: between(1, 1_000_000_000)},
+		{Key: "producer.decide-timeout", Default: 5 * time.Second, Help: "after which the process ends, since the rules do not answer to a command; that is then decided alone, and at last a dead letter", Check: atLeast(100*time.Millisecond, "")},
+		{Key: "producer.command-retention", Default: 7 * 24 * time.Hour, Help: "how long commands are kept; those not processed yet are kept in any case", Check: atLeast(time.Millisecond, "")},
 		{Key: "producer.reply-topics", Default: []string{}, Help: "topics that commands may ask replies to be copied to; patterns with *"},
 	}
 	storeSettings = []cli.Setting{
@@ -198,10 +200,10 @@ func (a *App) producerConfig() (producer.Config, error) {
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
 		InstanceID: a.values.String("producer.instance"), Sessions: a.values.Int("producer.sessions"), Group: a.values.String("producer.group"),
-		Window: a.values.Duration("producer.window"), SessionTimeout: a.values.Duration("producer.session-timeout"),
+		Window: a.values.Duration("producer.window"), CommandRetention: a.values.Duration("producer.command-retention"), SessionTimeout: a.values.Duration("producer.session-timeout"),
 		StateDir: cmp.Or(a.values.String("producer.state-dir"), a.stateDir), MemoryAggregates: a.values.Int("producer.memory-aggregates"), SnapshotEvents: a.values.Int("producer.snapshot-events"),
-		ReplyTopics: a.values.Strings("producer.reply-topics"),
-		Logger:      a.log,
+		ReplyTopics: a.values.Strings("producer.reply-topics"), DecideTimeout: a.values.Duration("producer.decide-timeout"),
+		Logger: a.log,
 	}, nil
 }
 

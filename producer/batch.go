@@ -50,6 +50,9 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []comman
 					len(rec.Value), size, len(rec.Headers), s.cfg.MaxCommandBytes, maxOverhead, maxHeaders)
 			}
 		}
+		if c.refused == nil {
+			c.refused = s.books[rec.Partition].fatality(rec)
+		}
 		if c.refused == nil && (schemas.Partition(c.id, s.writer.partitions) == rec.Partition || mutant.Is(mutant.Forward)) {
 			if err := s.decode(look, &c); err != nil {
 				// A transaction commits all that was polled of a partition or nothing: none of it is taken now.

@@ -28,6 +28,12 @@ type book struct {
 	nextBefore map[string]int64 // as it was before the open transaction
 	marks      map[markKey]sourceSeen
 	out        []*kgo.Record // of the last command
+	watched    *watched
+
+	trial   *ledgerline.Trial // how processes fared that decided here before
+	waiting bool              // there were commands to decide when it was restored
+	wary    int               // commands for which …
+	limit   int               // … transactions have so many commands at most
 
 	snapshotsEnd int64 // offset behind the last record of the snapshots topic that the store has, or is to have
 }
@@ -116,7 +122,9 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) {
 	version := h.version
 
+	b.watched.begin(c)
 	v, err := b.shelf.decide(c.id, c.record, c.meta)
+	b.watched.end()
 	var panicked *panicError
 	switch {
 	case errors.As(err, &panicked):

@@ -52,6 +52,9 @@ type Config struct {
 	Sessions int
 	// Window in which a repeated command id gets the first reply again, by append time. Default 1 h.
 	Window time.Duration
+	// CommandRetention is how long commands are kept after they were appended. Those that are not processed yet are kept in any case.
+	// Default 7 days.
+	CommandRetention time.Duration
 	// ReplyTopics that commands may ask replies to be copied to: names or path.Match patterns. Default none.
 	ReplyTopics []string
 	// MaxCommandBytes of one command's value; larger ones become dead letters. Default 512 KiB: a forwarded command needs room
@@ -73,6 +76,10 @@ type Config struct {
 	// SnapshotEvents is how many events of a partition may be in no snapshot yet: what a restore reads at least, beside the
 	// snapshots. Fewer cost more snapshots. Default 50000.
 	SnapshotEvents int
+
+	// DecideTimeout is how long the rules may take for one command. Rules that do not return can't be stopped: the process ends, the
+	// command is decided alone by the next ones and then becomes a dead letter. Default 5 s: a transaction must outlast it.
+	DecideTimeout time.Duration
 
 	// MaxPollRecords decided in one transaction. Default 10000.
 	MaxPollRecords int
@@ -99,12 +106,14 @@ func (c Config) withDefaults() Config {
 	set(&c.Group, GroupClassic)
 	set(&c.Sessions, 1)
 	set(&c.Window, time.Hour)
+	set(&c.CommandRetention, 7*24*time.Hour)
 	set(&c.MaxCommandBytes, 512<<10)
 	set(&c.MaxEventBytes, 64<<10)
 	set(&c.MaxEvents, 1000)
 	set(&c.MaxSources, 64)
 	set(&c.MemoryAggregates, 200_000)
 	set(&c.SnapshotEvents, 50_000)
+	set(&c.DecideTimeout, 5*time.Second)
 	set(&c.MaxPollRecords, 10_000)
 	set(&c.TransactionTimeout, 10*time.Second)
 	set(&c.SessionTimeout, 10*time.Second)
@@ -140,12 +149,14 @@ func (c Config) Validate() error {
 	bad(c.Group == GroupClassic || c.Group == GroupConsumer, "Group is %q: give %q or %q", c.Group, GroupClassic, GroupConsumer)
 	bad(c.Sessions >= 1 && c.Sessions <= 64, "Sessions is %d: give 1 to 64", c.Sessions)
 	bad(c.Window > 0, "Window is %v: give a positive time", c.Window)
+	bad(c.CommandRetention >= c.Window, "CommandRetention is %v: give at least Window (%v)", c.CommandRetention, c.Window)
 	bad(c.MaxCommandBytes > 0 && c.MaxCommandBytes <= 900<<10, "MaxCommandBytes is %d: give 1 to %d, so that a command fits a Kafka batch", c.MaxCommandBytes, 900<<10)
 	bad(c.MaxEventBytes > 0 && c.MaxEventBytes <= 900<<10, "MaxEventBytes is %d: give 1 to %d, so that an event fits a Kafka batch", c.MaxEventBytes, 900<<10)
 	bad(c.MaxEvents > 0, "MaxEvents is %d: give at least 1", c.MaxEvents)
 	bad(c.MaxSources > 0, "MaxSources is %d: give at least 1", c.MaxSources)
 	bad(c.MemoryAggregates > 0, "MemoryAggregates is %d: give at least 1", c.MemoryAggregates)
 	bad(c.SnapshotEvents > 0, "SnapshotEvents is %d: give at least 1", c.SnapshotEvents)
+	bad(c.DecideTimeout >= 100*time.Millisecond, "DecideTimeout is %v: give at least 100ms", c.DecideTimeout)
 	bad(c.MaxPollRecords > 0, "MaxPollRecords is %d: give at least 1", c.MaxPollRecords)
 	bad(c.TransactionTimeout >= time.Second && c.TransactionTimeout <= 15*time.Minute, "TransactionTimeout is %v: give 1s to 15m, the broker's limit", c.TransactionTimeout)
 	bad(c.RestoreStall > c.TransactionTimeout, "RestoreStall is %v: give more than TransactionTimeout (%v), which an abandoned transaction may last", c.RestoreStall, c.TransactionTimeout)

@@ -19,5 +19,7 @@
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go
+//	trial.go       commands that end the process: counted, decided alone, given up
+//	purge.go       old commands are deleted
 //	window.go      command ids seen lately;  recall.go: their replies, read again
 package producer

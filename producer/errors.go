@@ -29,6 +29,7 @@ const (
 	CodeBadHeader          = "bad_header"           // a header that the platform reads is malformed
 	CodeReplyTopic         = "reply_topic_refused"  // the reply topic is not allowed or does not exist
 	CodeMisrouted          = "misrouted"            // a forwarded command is on the wrong partition again
+	CodeFatal              = "fatal"                // each process that decided it ended
 	CodePanic              = "panic"                // Decide or Evolve panicked
 	CodeEventTooLarge      = "event_too_large"      // an event is over the size limit
 	CodeTooManyEvents      = "too_many_events"      // a command caused more events than the limit

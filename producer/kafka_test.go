@@ -49,6 +49,8 @@ var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Con
 				c.InstanceID = value
 			case "group":
 				c.Group = value
+			case "decide":
+				c.DecideTimeout, _ = time.ParseDuration(value)
 			case "sessions":
 				c.Sessions, _ = strconv.Atoi(value)
 			}

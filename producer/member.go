@@ -68,6 +68,7 @@ func (m *member) session(ctx context.Context) error {
 		replies:   schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
 		positions: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
+		trials:    schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TrialType),
 
 		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
 		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
@@ -80,7 +81,7 @@ func (m *member) session(ctx context.Context) error {
 		names: []string{topics.Commands, topics.Internal, topics.Events, topics.Snapshots, topics.Replies},
 	}
 	for _, register := range []func(context.Context) error{
-		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
 	} {
 		if err := register(ctx); err != nil {
 			return err
@@ -91,7 +92,7 @@ func (m *member) session(ctx context.Context) error {
 		kgo.SeedBrokers(m.cfg.Brokers...),
 		kgo.WithLogger(kafkaLog{m.log}),
 	})
-	plain, err := kgo.NewClient(slices.Concat(options, []kgo.Opt{kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.MetadataMinAge(250 * time.Millisecond)})...)
+	plain, err := kgo.NewClient(slices.Concat(options, []kgo.Opt{kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.MetadataMinAge(250 * time.Millisecond), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.ManualPartitioner())})...)
 	if err != nil {
 		return err
 	}
@@ -120,15 +121,16 @@ func (m *member) session(ctx context.Context) error {
 		gts.CloseAllowingRebalance()
 	})
 	defer closed()
+	deciding := &watched{}
 	s := &session{
-		cfg: m.cfg, gts: gts, takeover: taker, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
+		cfg: m.cfg, gts: gts, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
 		restorer: &restorer{
 			cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
 			limits: limits{
 				eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources,
 				tail: int64(m.cfg.SnapshotEvents), memory: max(1, m.cfg.MemoryAggregates/int(m.cfg.Partitions)),
 			},
-			takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
+			watched: deciding, takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
 		},
 		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
 		assignment: given,
@@ -146,6 +148,8 @@ func (m *member) session(ctx context.Context) error {
 	watching.Go(func() {
 		pin.watch(ctx, plain, pinned, 5*time.Second, func(err error) { s.fatal.Store(&err) })
 	})
+	watching.Go(func() { deciding.watch(ctx, m.cfg.DecideTimeout, s.endless) })
+	watching.Go(func() { s.purge(ctx) })
 	watching.Go(func() { taker.watchHung(ctx, 10*time.Second, given.partitions) })
 	defer watching.Wait()
 	defer stop()

@@ -34,6 +34,7 @@ type metrics struct {
 	stateLoads         prometheus.Counter
 	snapshots          prometheus.Counter
 	recalled           prometheus.Counter
+	purged             prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, kind string) *metrics {
@@ -63,11 +64,12 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		stateBytes:         prometheus.NewGauge(prometheus.GaugeOpts(opts("state_bytes", "Size of local state, on disk or in memory."))),
 		stateLoads:         prometheus.NewCounter(prometheus.CounterOpts(opts("state_loads_total", "Aggregates that were not in memory when a command came for them."))),
 		recalled:           prometheus.NewCounter(prometheus.CounterOpts(opts("replies_recalled_total", "Replies read again, since a command may have been a repetition of theirs."))),
+		purged:             prometheus.NewCounter(prometheus.CounterOpts(opts("purged_commands_total", "Old, processed commands deleted, markers of transactions among them."))),
 		snapshots:          prometheus.NewCounter(prometheus.CounterOpts(opts("snapshots_total", "Snapshots of aggregates written."))),
 	}
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
-			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled)
+			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged)
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0

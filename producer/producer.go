@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +20,7 @@ type Producer struct {
 	log     *slog.Logger
 	metrics *metrics
 	members []*member
+	process string // a name for this process and producer
 }
 
 // New returns a Producer for a kind. It does no I/O.
@@ -29,6 +31,7 @@ func New(cfg Config, def Definition) *Producer {
 		def:     def,
 		log:     cfg.Logger.With("subsystem", "producer", "kind", def.KindName()),
 		metrics: newMetrics(cfg.Metrics, def.KindName()),
+		process: uuid.NewString(),
 	}
 	for number := range cfg.Sessions {
 		p.members = append(p.members, &member{Producer: p, number: number, state: status{err: errors.New("not started")}})

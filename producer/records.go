@@ -31,6 +31,7 @@ type writer struct {
 	replies    *schemas.Serde[*ledgerline.Reply]
 	marks      *schemas.Serde[*ledgerline.SourceMark]
 	positions  *schemas.Serde[*ledgerline.Position]
+	trials     *schemas.Serde[*ledgerline.Trial]
 
 	snapshots   *schemas.Serde[*ledgerline.Snapshot]
 	checkpoints *schemas.Serde[*ledgerline.Checkpoint]

@@ -31,6 +31,7 @@ type restorer struct {
 	log      *slog.Logger
 	metrics  *metrics
 	takeover *takeover
+	watched  *watched
 	group    string
 	fs       vfs.FS
 	cache    *pebble.Cache
@@ -149,6 +150,7 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 				book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
 				since: from.Add(-r.cfg.Window), held: s.has.events, local: !s.fresh, waiting: map[string]bool{},
 			}
+			part.watched = r.watched
 			part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
 			mu.Lock()
 			defer mu.Unlock()
@@ -206,6 +208,9 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 		return nil
 	})
 	if err != nil {
+		return 0, err
+	}
+	if part.trial, err = r.writer.trialOf(ctx, part.store); err != nil {
 		return 0, err
 	}
 	start := bounds.start(topics.Events, part.partition)

@@ -1,6 +1,10 @@
 package producer_test
 
 import (
+	"os"
+	"runtime"
+	"syscall"
+
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
@@ -34,6 +38,15 @@ func decide(s account.State, c account.Command, m producer.Meta) producer.Decisi
 		return producer.Accept(events...)
 	case *account.DepositMoney:
 		switch c.Operation { // what a rule may do wrong
+		case "endless":
+			for spin := 0; ; spin++ {
+				runtime.Gosched()
+			}
+		case "overflow":
+			return producer.Accept[account.Event](&account.MoneyDeposited{AmountMinor: endlessly(c.AmountMinor)})
+		case "killed": // as by a kernel that is out of memory
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
 		case "panic":
 			panic("the rule is broken")
 		case "large":
@@ -53,4 +66,12 @@ func decide(s account.State, c account.Command, m producer.Meta) producer.Decisi
 		return producer.Accept[account.Event](&account.MoneyWithdrawn{AmountMinor: c.AmountMinor, BalanceMinor: s.BalanceMinor - c.AmountMinor})
 	}
 	return reject("unknown_command", "%s", c.AvroName())
+}
+
+// endlessly calls itself until the stack is full, which ends the process.
+func endlessly(n int64) int64 {
+	if n < 0 {
+		return 0
+	}
+	return endlessly(n+1) + 1
 }

@@ -25,6 +25,7 @@ type session struct {
 	writer   *writer
 	restorer *restorer
 	takeover *takeover
+	process  string // this one, in trials
 	replies  *replyTopics
 	log      *slog.Logger
 	metrics  *metrics
@@ -38,6 +39,7 @@ type session struct {
 	partitions share
 	aggregates share
 	remembered share
+	processed  processed
 	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
@@ -98,9 +100,13 @@ func (s *session) run(ctx context.Context) error {
 		if err := s.recall(ctx, batch); err != nil {
 			return err
 		}
+		if err := s.alone(ctx, batch); err != nil {
+			return err
+		}
 		if err := s.transact(ctx, batch); err != nil {
 			return err
 		}
+		s.survived(batch)
 	}
 }
 
@@ -140,16 +146,17 @@ func (s *session) poll(ctx context.Context) kgo.Fetches {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	s.assignment.wake(cancel)
-	fetches := s.gts.PollRecords(ctx, s.cfg.MaxPollRecords)
+	room := s.room()
+	fetches := s.gts.PollRecords(ctx, room)
 	n := fetches.NumRecords()
-	if n == 0 || n >= s.cfg.MaxPollRecords || time.Since(s.ended) > gatherAfter {
+	if n == 0 || n >= room || time.Since(s.ended) > gatherAfter {
 		return fetches
 	}
 	// Under load, what is polled first was fetched while the last transaction was open, and is the beginning of what has come since. The
 	// fetch that brings the rest is on its way.
 	more, cancel := context.WithTimeout(ctx, gatherTime)
 	defer cancel()
-	return append(fetches, s.gts.PollRecords(more, s.cfg.MaxPollRecords-n)...)
+	return append(fetches, s.gts.PollRecords(more, room-n)...)
 }
 
 const (
@@ -234,6 +241,9 @@ func (s *session) adopt(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := s.begin(ctx, missing); err != nil {
+			return err
+		}
 	}
 	s.observe()
 	if len(s.held) == 0 {
@@ -269,12 +279,13 @@ func (s *session) claim(ctx context.Context) error {
 
 // observe brings this session's share of the gauges up to date; asking the stores for their size is not for every turn of the loop.
 func (s *session) observe() {
-	const every = 5 * time.Second
+	every := min(5*time.Second, s.cfg.CommandRetention/10)
 	s.partitions.set(float64(len(s.books)))
 	if time.Since(s.observed) < every {
 		return
 	}
 	s.observed = time.Now()
+	s.processed.set(s.books)
 	aggregates, remembered, size := 0, 0, uint64(0)
 	for _, b := range s.books {
 		aggregates += b.shelf.len()
@@ -299,6 +310,9 @@ func (s *session) restore(ctx context.Context, partitions []int32, offsets map[s
 	restored, err := s.restorer.restore(ctx, partitions, pending)
 	if err != nil {
 		return err
+	}
+	for p, b := range restored {
+		_, b.waiting = pending[p]
 	}
 	maps.Copy(s.books, restored)
 	return nil

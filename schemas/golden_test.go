@@ -52,6 +52,9 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Position]{ledgerline.PositionType}, map[string]string{
 		"Position": `{"next_offset":4294967296}`,
 	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Trial]{ledgerline.TrialType}, map[string]string{
+		"Trial": `{"process":"0b6a","commands":4294967296,"internal":7,"starts":3,"topic":"account.commands","offset":4294967297,"tries":1}`,
+	})
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Snapshot]{ledgerline.SnapshotType}, map[string]string{
 		"Snapshot": `{"sequence":4294967296,"revision":3,"state":"AAH/"}`,
 	})

@@ -100,6 +100,9 @@ func (p Platform) Of(role Role) []Right {
 			for _, name := range []string{t.Commands, t.Internal, t.Events, t.Snapshots, t.Replies} {
 				all.topic(name, kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs)
 			}
+			for _, name := range []string{t.Commands, t.Internal} {
+				all.topic(name, kmsg.ACLOperationDelete) // old commands
+			}
 			all.topic(t.DeadLetters, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs)
 			all.add(kmsg.ACLResourceTypeGroup, kind.Group, false, kmsg.ACLOperationRead)
 			all.add(kmsg.ACLResourceTypeTransactionalId, kind.TransactionalID, true, kmsg.ACLOperationWrite)

@@ -140,6 +140,36 @@ var SourceMarkType = schemas.Type[*SourceMark]{
 	New:    func() *SourceMark { return new(SourceMark) },
 }
 
+// Trial counts what the commands of one partition do to the processes that decide them, under the key /trial in the
+// same partition of the snapshots topic. It is written outside of the transactions that process commands: a process
+// that dies has committed none.
+type Trial struct {
+	// The process that wrote it.
+	Process string `avro:"process"`
+	// Next offset of the commands topic when the process began.
+	Commands int64 `avro:"commands"`
+	// Next offset of the internal topic when the process began.
+	Internal int64 `avro:"internal"`
+	// Processes that began at these offsets, one after another, this one included.
+	Starts int32 `avro:"starts"`
+	// Topic of the command that was decided alone last; empty when none was.
+	Topic string `avro:"topic"`
+	// Offset of that command.
+	Offset int64 `avro:"offset"`
+	// How often it was begun alone.
+	Tries int32 `avro:"tries"`
+}
+
+// AvroName is ledgerline.Trial.
+func (*Trial) AvroName() string { return "ledgerline.Trial" }
+
+// TrialType describes Trial to the codec.
+var TrialType = schemas.Type[*Trial]{
+	Name:   "ledgerline.Trial",
+	Schema: trialSchema,
+	New:    func() *Trial { return new(Trial) },
+}
+
 // PinnedTopic is one topic as it was when it was pinned.
 type PinnedTopic struct {
 	// Name of the topic, prefix included.
@@ -169,3 +199,5 @@ const replySchema = `{"type":"record","name":"Reply","namespace":"ledgerline","d
 const snapshotSchema = `{"type":"record","name":"Snapshot","namespace":"ledgerline","doc":"Snapshot is an aggregate's state after one of its events, under the aggregate's id in the snapshots topic. It saves reading the events up to that one; whoever can't read it reads them.","fields":[{"name":"sequence","type":"long","doc":"Sequence of the last event that the state holds."},{"name":"revision","type":"int","doc":"Revision of the rules that evolved the state: another revision evolves its own.","default":0},{"name":"state","type":"bytes","doc":"The kind's state record, in Confluent wire format."}]}`
 
 const sourceMarkSchema = `{"type":"record","name":"SourceMark","namespace":"ledgerline","doc":"SourceMark says which numbers of one numbered sender were processed for one aggregate, under the key /source/<aggregate id>/<source> in the snapshots topic: sequence and all below it but for the holes, accepted or rejected.","fields":[{"name":"sequence","type":"long","doc":"The sender's highest number processed for the aggregate: the command's source-sequence header."},{"name":"outcome","type":"string","doc":"What became of the command with that number: accepted or rejected.","default":""},{"name":"code","type":"string","doc":"The rule that rejected it; empty when accepted.","default":""},{"name":"holes","type":{"type":"array","items":{"type":"record","name":"NumberRange","doc":"NumberRange is the numbers from first to last, both included.","fields":[{"name":"first","type":"long","doc":"The lowest number."},{"name":"last","type":"long","doc":"The highest number."}]}},"doc":"Numbers below sequence that were not processed: they were left out, or their commands had a conflict or an error. The newest 64 ranges.","default":[]},{"name":"rejected","type":{"type":"array","items":"NumberRange"},"doc":"Numbers below sequence whose commands were rejected. The newest 64 ranges.","default":[]}]}`
+
+const trialSchema = `{"type":"record","name":"Trial","namespace":"ledgerline","doc":"Trial counts what the commands of one partition do to the processes that decide them, under the key /trial in the same partition of the snapshots topic. It is written outside of the transactions that process commands: a process that dies has committed none.","fields":[{"name":"process","type":"string","doc":"The process that wrote it."},{"name":"commands","type":"long","doc":"Next offset of the commands topic when the process began."},{"name":"internal","type":"long","doc":"Next offset of the internal topic when the process began."},{"name":"starts","type":"int","doc":"Processes that began at these offsets, one after another, this one included."},{"name":"topic","type":"string","doc":"Topic of the command that was decided alone last; empty when none was."},{"name":"offset","type":"long","doc":"Offset of that command."},{"name":"tries","type":"int","doc":"How often it was begun alone."}]}`

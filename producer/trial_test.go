@@ -1,0 +1,89 @@
+package producer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ledgerline-es/ledgerline/internal/kit"
+	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/schemas/account"
+)
+
+// A command ends every process that decides it. It becomes a dead letter after a few of them; those that wait with it are decided, and
+// one that did nothing stays unharmed.
+func TestP5_CommandThatEndsTheProcess_DeadLetter(t *testing.T) {
+	for _, operation := range []string{"endless", "overflow", "killed"} {
+		t.Run(operation, func(t *testing.T) {
+			s := realSystem(t)
+			registry := kit.Registry(t).URL()
+			settings := []string{"instance=one", "decide=400ms"}
+			p := s.spawn(registry, settings...)
+			s.awaitTopics()
+			c := s.client()
+			const accounts = 40
+			for n := range accounts {
+				expect(t, s.publish(c, open(fmt.Sprint("acc-", n), 0)), producer.Accepted, "")
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+			defer cancel()
+			send := func(id string, amount int64, what string) *producer.Pending {
+				pending, err := c.Send(ctx, producer.Command{AggregateID: id, Record: &account.DepositMoney{AmountMinor: amount, Operation: what}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return pending
+			}
+			var good []*producer.Pending
+			deposits := func(rounds int) {
+				for n := range rounds * accounts {
+					good = append(good, send(fmt.Sprint("acc-", n%accounts), 1, ""))
+				}
+			}
+			deposits(3)
+			bad := send("acc-7", 1, operation)
+			deposits(1)
+			answered := make(chan struct{})
+			go func() {
+				defer close(answered)
+				r, err := bad.Wait(ctx)
+				if err != nil || r.Outcome != producer.Error || r.Code != producer.CodeFatal {
+					t.Errorf("the reply is %+v, %v", r, err)
+				}
+				for _, p := range good {
+					if r, err := p.Wait(ctx); err != nil || r.Outcome != producer.Accepted {
+						t.Errorf("the reply to a good command is %+v, %v", r, err)
+						return
+					}
+				}
+			}()
+			ends := 0
+			for waiting := true; waiting; {
+				select {
+				case <-answered:
+					waiting = false
+				case <-p.Done():
+					if ends++; ends > 8 {
+						t.Fatal("it ends one process after another")
+					}
+					p = s.spawn(registry, settings...)
+				}
+			}
+			if ends < 3 {
+				t.Errorf("it was given up after it had ended %d processes: fewer may have ended for another reason", ends)
+			}
+			if dead := s.records(s.topics.DeadLetters); len(dead) != 1 || string(dead[0].Key) != "acc-7" {
+				t.Errorf("%d dead letters", len(dead))
+			}
+			for id, events := range s.history() {
+				if len(events) != 5 {
+					t.Errorf("%s has %d events, wanted one for its opening and four deposits", id, len(events))
+				}
+			}
+			began := time.Now()
+			expect(t, s.publish(c, deposit("acc-7", 1)), producer.Accepted, "")
+			t.Logf("%d processes ended; a command afterwards took %v", ends, time.Since(began))
+		})
+	}
+}
