@@ -16,7 +16,7 @@ func TestEveryDomain_HasEveryCommand_AndEachTeaches(t *testing.T) {
 	plain.Commands = nil
 	for _, name := range []string{
 		"demo", "producer", "projector", "api", "monitor", "all", "publish", "events", "topics", "topics plan", "query", "verify", "benchmark", "new", "generate",
-		"trace", "config check", "version", "completion bash", "topics acl", "dlq list", "dlq show", "dlq retry", "dlq drop", "aggregate show",
+		"trace", "config check", "version", "completion bash", "topics acl", "dlq list", "dlq show", "dlq retry", "dlq drop", "aggregate show", "state inspect", "state drop",
 	} {
 		code, out, said := runDomain(t, plain, append(strings.Fields(name), "--help")...)
 		if code != 0 || !strings.Contains(out, "Usage:\n  ledgerline "+name) {
@@ -56,5 +56,29 @@ func TestCompletion_IsAScript(t *testing.T) {
 	}
 	if code, _, said := runDomain(t, bank.Domain(), "completion", "tcsh"); code != 2 || !strings.Contains(said, `"tcsh"`) {
 		t.Errorf("an unknown shell: %d %s", code, said)
+	}
+}
+
+// What state is asked for is said before anything is touched.
+func TestState_WhatItWants(t *testing.T) {
+	empty := t.TempDir()
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"inspect", 2, "--producer-state-dir is empty"},
+		{"inspect --producer-state-dir " + empty, 0, "GROUP"},
+		{"inspect --json --producer-state-dir " + empty, 0, "[]"},
+		{"inspect --producer-state-dir " + empty + "/nowhere", 1, "nowhere: no such file"},
+		{"drop --producer-state-dir " + empty, 2, "--group and --partition, or --all"},
+		{"drop --all --partition 1 --producer-state-dir " + empty, 2, "--group and --partition, or --all"},
+		{"drop --all --producer-state-dir " + empty, 0, ""},
+		{"drop --group account.producer --partition 1 --producer-state-dir " + empty, 1, "no local state of group account.producer partition 1"},
+	} {
+		code, out, said := runDomain(t, bank.Domain(), append([]string{"state"}, strings.Fields(c.args)...)...)
+		if code != c.code || !strings.Contains(out+said, c.want) {
+			t.Errorf("state %s: %d %s %s", c.args, code, out, said)
+		}
 	}
 }

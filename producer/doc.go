@@ -15,7 +15,7 @@
 //	assignment.go  which partitions are ours;  fence.go: what a commit must prove;  settle.go: what became of one
 //	takeover.go    what a dead owner left open is ended;  holders.go: what a stranger holds is named
 //	restore.go     a partition's state from its topics;  span.go: what has to be read for that
-//	store.go       local state: a copy of the partition's snapshots;  checkpoint.go: what becomes a snapshot, and when
+//	store.go       local state: a copy of the partition's snapshots;  state.go: looked at, dropped;  checkpoint.go: what becomes a snapshot, and when
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go

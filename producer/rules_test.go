@@ -1,9 +1,7 @@
 package producer_test
 
 import (
-	"os"
 	"runtime"
-	"syscall"
 
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
@@ -44,9 +42,6 @@ func decide(s account.State, c account.Command, m producer.Meta) producer.Decisi
 			}
 		case "overflow":
 			return producer.Accept[account.Event](&account.MoneyDeposited{AmountMinor: endlessly(c.AmountMinor)})
-		case "killed": // as by a kernel that is out of memory
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
 		case "panic":
 			panic("the rule is broken")
 		case "large":
