@@ -25,7 +25,8 @@ type session struct {
 	writer   *writer
 	restorer *restorer
 	takeover *takeover
-	process  string // this one, in trials
+	process  string    // this one, in trials
+	small    time.Time // until when transactions may be small
 	replies  *replyTopics
 	log      *slog.Logger
 	metrics  *metrics

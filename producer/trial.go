@@ -22,6 +22,9 @@ const (
 	aloneStart = 3   // … and of one command
 	smallBatch = 100 // commands
 	mostTries  = 2   // of one command alone
+
+	// smallTime ends small transactions also where a partition has fewer commands waiting: the others wait for it.
+	smallTime = time.Minute
 )
 
 const trialKey = "/trial"
@@ -60,6 +63,7 @@ func (s *session) begin(ctx context.Context, partitions []int32) error {
 		}
 		b.trial = now
 		if b.wary, b.limit = wary(now, s.cfg.MaxPollRecords); b.wary > 0 {
+			s.small = time.Now().Add(smallTime)
 			s.log.Warn("processes ended before they had decided what waits here: its commands are decided in small transactions",
 				"partition", p, "starts", now.Starts, "commands", b.limit, "offset", commands)
 		}
@@ -75,6 +79,9 @@ func (s *session) begin(ctx context.Context, partitions []int32) error {
 // room is how many commands the next poll may bring.
 func (s *session) room() int {
 	n := s.cfg.MaxPollRecords
+	if time.Now().After(s.small) {
+		return n
+	}
 	for _, b := range s.books {
 		if b.wary > 0 {
 			n = min(n, b.limit)
