@@ -137,6 +137,7 @@ type SnapshotPosition struct {
 	Topic, TopicID string
 	Next           int64
 	Unfinished     *Unfinished // a range that was begun and is not there in full
+	AsOf           time.Time   // when the store was asked what decided it; zero when it was not noted
 }
 
 // Unfinished is a range of a partition that was recorded as begun and is not there in full.

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"time"
 
 	"github.com/ledgerline-es/ledgerline/projector"
 )
@@ -31,6 +32,7 @@ func (s *Sink) Positions(ctx context.Context, plan projector.Plan) (map[int32]pr
 			return nil, err
 		}
 	}
+	asOf := time.Now() // the server looks at what is there when it begins with a query
 	counts, err := c.countRanges(ctx, open)
 	if err != nil {
 		return nil, err
@@ -39,7 +41,7 @@ func (s *Sink) Positions(ctx context.Context, plan projector.Plan) (map[int32]pr
 		if e.last.next == 0 {
 			continue // a claim alone: nothing was ever written
 		}
-		p := projector.SnapshotPosition{Topic: plan.Topic, TopicID: e.topicID, Next: int64(e.last.next)}
+		p := projector.SnapshotPosition{Topic: plan.Topic, TopicID: e.topicID, Next: int64(e.last.next), AsOf: asOf}
 		if _, asked := open[id]; asked && counts[id] < e.rows {
 			p.Next = int64(e.last.first)
 		} else {

@@ -115,13 +115,14 @@ func (m *Monitor) looked(ctx context.Context, err error) {
 	}
 }
 
-// standing is where a reader stands.
+// standing is where a reader stands, as of when somebody was asked: what answers are made of is looked up at once, and on a busy
+// machine the answer may take longer to come than what it tells of is old.
 type standing struct {
 	group   kadm.OffsetResponses
-	groupAt time.Time // when the broker said so
+	groupAt time.Time // when the broker was asked
 
 	stored   map[int32]projector.SnapshotPosition // nil: the store was not asked, or did not answer
-	storedAt time.Time
+	storedAt time.Time                            // when it was asked
 	err      error // the group's offsets are not known
 	storeErr error
 }
@@ -185,14 +186,15 @@ func (m *Monitor) standings(ctx context.Context) []standing {
 	for i, r := range m.readers {
 		s := &all[i]
 		work.Go(func() error {
-			s.group, s.err = groupOffsets(ctx, m.admin, r.Group)
 			s.groupAt = time.Now()
+			s.group, s.err = groupOffsets(ctx, m.admin, r.Group)
 			return nil
 		})
 		if r.Stored == nil {
 			continue
 		}
 		work.Go(func() error {
+			s.storedAt = time.Now()
 			stored, err := r.Stored(storeCtx)
 			if err != nil {
 				s.storeErr = fmt.Errorf("where projection %s stands: %w", r.Projector, err)
@@ -201,7 +203,7 @@ func (m *Monitor) standings(ctx context.Context) []standing {
 			if stored == nil {
 				stored = map[int32]projector.SnapshotPosition{}
 			}
-			s.stored, s.storedAt = stored, time.Now()
+			s.stored = stored
 			return nil
 		})
 	}
@@ -226,6 +228,9 @@ func (s standing) storedPosition(topic string, partition int32, state *topicStat
 	pos, ok := s.stored[partition]
 	if !ok || pos.TopicID != "" && pos.TopicID != state.id.String() {
 		return state.partitions[partition].start, s.storedAt // of this log nothing is in the store
+	}
+	if !pos.AsOf.IsZero() {
+		return pos.Next, pos.AsOf
 	}
 	return pos.Next, s.storedAt
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,6 +21,7 @@ func (s *Sink) Positions(ctx context.Context, plan projector.Plan) (map[int32]pr
 	if err := pool.QueryRow(ctx, "SELECT to_regclass('ledgerline.offsets') IS NOT NULL").Scan(&booked); err != nil || !booked {
 		return positions, classify("look for the bookkeeping", err)
 	}
+	asOf := time.Now()
 	rows, err := pool.Query(ctx, "SELECT partition, topic_id, next_offset FROM ledgerline.offsets WHERE projection = $1 AND generation = $2 AND topic = $3",
 		plan.Projection, plan.Generation, plan.Topic)
 	if err != nil {
@@ -27,7 +29,7 @@ func (s *Sink) Positions(ctx context.Context, plan projector.Plan) (map[int32]pr
 	}
 	var (
 		id int32
-		p  = projector.SnapshotPosition{Topic: plan.Topic}
+		p  = projector.SnapshotPosition{Topic: plan.Topic, AsOf: asOf}
 	)
 	_, err = pgx.ForEachRow(rows, []any{&id, &p.TopicID, &p.Next}, func() error { positions[id] = p; return nil })
 	return positions, classify("read offsets of "+plan.Projection, err)
