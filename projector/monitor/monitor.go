@@ -123,7 +123,7 @@ type standing struct {
 
 	stored   map[int32]projector.SnapshotPosition // nil: the store was not asked, or did not answer
 	storedAt time.Time                            // when it was asked
-	err      error // the group's offsets are not known
+	err      error                                // the group's offsets are not known
 	storeErr error
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/kit"
+	"github.com/ledgerline-es/ledgerline/projector"
 	"github.com/ledgerline-es/ledgerline/projector/internal/logtest"
 	"github.com/ledgerline-es/ledgerline/projector/monitor"
 )
@@ -303,4 +304,45 @@ func TestP12_BrokerAway_NothingIsShown(t *testing.T) {
 	}
 	kafka.Restart(t)
 	shown(1, true)
+}
+
+// An answer that takes long tells of the moment when it was asked for; a store that knows better says so.
+func TestStoreIsSlow_LagIsAsOfTheQuestion(t *testing.T) {
+	kafka := kit.Kafka(t)
+	prefix := kit.Prefix(t)
+	client := kafka.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	l := lagTopic{name: prefix + "log", group: prefix + "readers", admin: kadm.NewClient(client), client: client}
+	must(l.admin.CreateTopic(t.Context(), 1, 1, nil, l.name))(t)
+	rec := l.record(0, time.Hour)
+	stamp := rec.Timestamp.Truncate(time.Millisecond)
+	if err := client.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan time.Time, 100)
+	slow := func(context.Context) (map[int32]projector.SnapshotPosition, error) {
+		asked <- time.Now()
+		time.Sleep(300 * time.Millisecond) // the slowness itself
+		return map[int32]projector.SnapshotPosition{0: {}}, nil
+	}
+	exact := func(context.Context) (map[int32]projector.SnapshotPosition, error) {
+		return map[int32]projector.SnapshotPosition{0: {AsOf: stamp.Add(7 * time.Second)}}, nil
+	}
+	reg, _ := starts(t, monitor.Config{Client: []kgo.Opt{kgo.SeedBrokers(kafka.Brokers()...)}, Interval: time.Hour},
+		monitor.Reader{Group: l.group, Topics: []string{l.name}, Projector: "slow", Stored: slow},
+		monitor.Reader{Group: l.group, Topics: []string{l.name}, Projector: "exact", Stored: exact})
+	logtest.Eventually(t, func() error {
+		s := scrapeOf(t, reg)
+		if lag, ok := s.projection("exact"); !ok || lag != 7000 {
+			return fmt.Errorf("lag %v ms (there is one: %v), want 7000", lag, ok)
+		}
+		return nil
+	})
+	lag, ok := scrapeOf(t, reg).projection("slow")
+	last := <-asked
+	for len(asked) > 0 {
+		last = <-asked
+	}
+	if most := float64(last.Sub(stamp)) / 1e6; !ok || lag > most || lag < 3_600_000 {
+		t.Errorf("lag %v ms (there is one: %v), want at most %v: so old was the record when the store was asked", lag, ok, most)
+	}
 }
