@@ -19,7 +19,7 @@ type window struct {
 	places map[uint64]int64   // offset of the reply
 	more   map[uint64][]int64 // further offsets, where ids have one hash
 	minute []minuteOf         // oldest first
-	newest int64              // highest append time seen, Unix milliseconds
+	newest int64              // highest append time of a command that was answered here, Unix milliseconds
 
 	// Answers in full: of the open transaction, those called back for it, and the last ones given, in two generations.
 	open, recalled, young, aged answers
@@ -146,13 +146,13 @@ func (w *window) add(id commandID, a answer, reply *kgo.Record) {
 	w.given = append(w.given, r)
 }
 
-// put remembers where the reply to a command stands, by the hash of its id, and when the command was appended.
+// put remembers where the reply to a command stands, by the hash of its id, and when the command was appended. What is restored
+// comes with the time of the reply, which is later, by hours where there is a backlog. So it says nothing of what may be forgotten.
 func (w *window) put(h uint64, offset, at int64) {
 	if other, taken := w.places[h]; taken && other != offset {
 		w.more[h] = append(w.more[h], other)
 	}
 	w.places[h] = offset
-	w.newest = max(w.newest, at)
 	minute := at / time.Minute.Milliseconds()
 	i := len(w.minute)
 	for i > 0 && w.minute[i-1].minute > minute {
@@ -168,6 +168,7 @@ func (w *window) put(h uint64, offset, at int64) {
 func (w *window) commit() {
 	for _, r := range w.given {
 		w.put(r.id.hash, r.reply.Offset, r.at)
+		w.newest = max(w.newest, r.at)
 		r.reply = nil
 		w.young.add(r)
 	}

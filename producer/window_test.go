@@ -52,10 +52,12 @@ func TestWindow_AgainstAModel(t *testing.T) {
 				maps.Copy(committed, open)
 				clear(open)
 				w = newWindow(span)
+				late := rapid.Int64Range(0, 3*span.Milliseconds()).Draw(t, "backlog")
 				for offset, r := range log {
-					w.put(r.id.hash, int64(offset), r.at)
+					if r.at >= now-span.Milliseconds() { // those before can't be asked for
+						w.put(r.id.hash, int64(offset), r.at+late)
+					}
 				}
-				w.forget()
 			default:
 				known, ok := open[command]
 				if !ok {
