@@ -43,6 +43,7 @@ var (
 		{Key: "producer.window", Default: time.Hour, Help: "how long a repeated command id is recognised", Check: atLeast(time.Millisecond, "")},
 		{Key: "producer.session-timeout", Default: 10 * time.Second, Help: "after which a silent producer's partitions go to others", Check: atLeast(time.Second, "; brokers refuse less than 6s unless they are set up for it")},
 		{Key: "producer.instance", Default: "", Help: "name of this producer in its group, another for each: after a crash it has its partitions back without a rebalance"},
+		{Key: "producer.standbys", Default: 0, Help: "other processes that keep a copy of each partition up to date, so that a take-over restores nothing", Check: between(0, 16)},
 		{Key: "producer.sessions", Default: 1, Help: "members of the group in this process, each with a share of the partitions", Check: between(1, 64)},
 		{Key: "producer.group", Default: producer.GroupClassic, Help: "protocol of the consumer group: classic, or consumer (KIP-848)", Check: checkGroup},
 		{Key: "producer.state-dir", Default: "", Help: "folder of local state, which makes a restart fast; none: in memory"},
@@ -199,7 +200,7 @@ func (a *App) producerConfig() (producer.Config, error) {
 	return producer.Config{
 		Brokers: a.values.Strings("kafka.brokers"), Client: a.kafkaOptions(), Registry: registry, TopicPrefix: a.values.String("topic-prefix"),
 		Partitions: int32(a.values.Int("kafka.partitions")), Replication: int16(a.values.Int("kafka.replication")), MinInsync: a.values.Int("kafka.min-insync"),
-		InstanceID: a.values.String("producer.instance"), Sessions: a.values.Int("producer.sessions"), Group: a.values.String("producer.group"),
+		InstanceID: a.values.String("producer.instance"), Sessions: a.values.Int("producer.sessions"), Standbys: a.values.Int("producer.standbys"), Group: a.values.String("producer.group"),
 		Window: a.values.Duration("producer.window"), CommandRetention: a.values.Duration("producer.command-retention"), SessionTimeout: a.values.Duration("producer.session-timeout"),
 		StateDir: cmp.Or(a.values.String("producer.state-dir"), a.stateDir), MemoryAggregates: a.values.Int("producer.memory-aggregates"), SnapshotEvents: a.values.Int("producer.snapshot-events"),
 		ReplyTopics: a.values.Strings("producer.reply-topics"), DecideTimeout: a.values.Duration("producer.decide-timeout"),

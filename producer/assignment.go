@@ -177,6 +177,13 @@ func (a *assignment) partitions() []int32 {
 	return slices.Collect(maps.Keys(a.last.partitions))
 }
 
+// holdings are what this member says of itself when it joins the group.
+func (a *assignment) holdings(warm []int32) holdings {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return holdings{Generation: a.last.generation, Owned: slices.Collect(maps.Keys(a.last.partitions)), Warm: warm}
+}
+
 // fetched is the callback kgo.AdjustFetchOffsetsFn; it adjusts nothing.
 func (a *assignment) fetched(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	a.mu.Lock()

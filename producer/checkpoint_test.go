@@ -32,6 +32,7 @@ type partitionLog struct {
 	balances map[string]int64 // the model: what committed deposits come to
 	versions map[string]int64
 	numbers  map[string]int64 // last number of the sender "s"
+	copy     *restoring       // a standby's; nil: there is none
 }
 
 var deposits = Aggregate[account.State, account.Command, account.Event]{
@@ -135,20 +136,31 @@ func (l *partitionLog) transaction() {
 	l.balances, l.versions, l.numbers = balances, versions, numbers
 }
 
-// restore gives the book of a new owner, who has dir or nothing, and reports how many events it had to read.
-func (l *partitionLog) restore(dir string, compacted bool) (read int) {
-	r, topics := l.restorer, l.restorer.writer.topics
-	r.cfg.StateDir = dir
+// bounds are those of the log as it is.
+func (l *partitionLog) bounds() bounds {
+	topics := l.restorer.writer.topics
 	listed := func(topic string, at int) map[int32]kadm.ListedOffset {
 		return map[int32]kadm.ListedOffset{0: {Topic: topic, Offset: int64(at)}}
 	}
-	b := bounds{
+	return bounds{
 		starts: kadm.ListedOffsets{topics.Events: listed(topics.Events, 0), topics.Snapshots: listed(topics.Snapshots, 0)},
 		ends:   kadm.ListedOffsets{topics.Events: listed(topics.Events, len(l.events)), topics.Snapshots: listed(topics.Snapshots, len(l.notes))},
 	}
-	parts, err := r.open([]int32{0}, nil, b)
+}
+
+// restore gives the book of a new owner, who has dir or nothing, and reports how many events it had to read.
+func (l *partitionLog) restore(dir string, compacted bool) (read int) {
+	l.restorer.cfg.StateDir = dir
+	parts, err := l.restorer.open([]int32{0}, nil, l.bounds())
 	l.must(err)
-	part := parts[0]
+	read = l.bring(parts[0], compacted)
+	l.book = parts[0].book
+	return read
+}
+
+// bring brings a copy up to the end of the log, and reports how many events it had to read.
+func (l *partitionLog) bring(part *restoring, compacted bool) (read int) {
+	r := l.restorer
 	last := map[string]int64{}
 	for _, rec := range l.notes {
 		if rec != nil {
@@ -161,7 +173,7 @@ func (l *partitionLog) restore(dir string, compacted bool) (read int) {
 		}
 		l.must(r.replay(context.Background(), part, []*kgo.Record{rec}))
 	}
-	from, err := r.settle(context.Background(), part, b)
+	from, err := r.settle(context.Background(), part, l.bounds())
 	l.must(err)
 	for _, rec := range l.events[from:] {
 		if rec != nil {
@@ -169,9 +181,38 @@ func (l *partitionLog) restore(dir string, compacted bool) (read int) {
 			read++
 		}
 	}
-	part.agenda.eventsEnd = int64(len(l.events))
-	l.book = part.book
+	part.eventsNext = int64(len(l.events))
+	part.agenda.eventsEnd = part.eventsNext
+	part.line()
 	return read
+}
+
+// follow has the standby, which is made if there is none, read some way on in both topics, independently of each other.
+func (l *partitionLog) follow() {
+	if l.copy == nil {
+		dir := l.restorer.cfg.StateDir
+		l.restorer.cfg.StateDir = ""
+		parts, err := l.restorer.open([]int32{0}, nil, l.bounds())
+		l.must(err)
+		l.bring(parts[0], false)
+		l.copy, l.restorer.cfg.StateDir = parts[0], dir
+		l.copy.warm, l.copy.local = true, false
+		return
+	}
+	topics := l.restorer.writer.topics
+	some := func(topic string, log []*kgo.Record, from int64) kgo.FetchTopicPartition {
+		f := kgo.FetchTopicPartition{Topic: topic}
+		for _, rec := range log[from : from+rapid.Int64Range(0, int64(len(log))-from).Draw(l.t, "read on")] {
+			if rec != nil {
+				f.Records = append(f.Records, &kgo.Record{Topic: topic, Key: rec.Key, Value: rec.Value, Offset: rec.Offset})
+			}
+		}
+		return f
+	}
+	l.must(l.restorer.follow(context.Background(), l.copy, []kgo.FetchTopicPartition{
+		some(topics.Events, l.events, l.copy.eventsNext), some(topics.Snapshots, l.notes, l.copy.snapshotsEnd),
+	}))
+	l.must(l.copy.save(rapid.IntRange(-1, 4).Draw(l.t, "save")))
 }
 
 // check holds every aggregate against the model.
@@ -195,7 +236,7 @@ func (l *partitionLog) check() {
 }
 
 // However transactions end, and whenever the owner goes, cleanly or by a crash, with its local state, an older copy of it, or
-// none: the next one has the state that the events lead to, and need not read all of them.
+// none, or a standby's copy: the next one has the state that the events lead to, and need not read all of them.
 func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
 	base := newRestorer(t, deposits)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -206,7 +247,7 @@ func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
 		l.restore("state", false)
 		var older *vfs.MemFS
 		for step := range rapid.IntRange(5, 60).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 12).Draw(rt, "step") {
+			switch rapid.IntRange(0, 16).Draw(rt, "step") {
 			case 0: // leaves, and is back
 				l.must(l.book.close())
 				l.restore("state", rapid.Bool().Draw(rt, "compacted"))
@@ -237,9 +278,22 @@ func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
 				}
 				l.restore("state", rapid.Bool().Draw(rt, "compacted"))
 				l.check()
+			case 4, 5, 6:
+				l.follow()
+			case 7: // the standby takes over
+				if l.copy == nil {
+					continue
+				}
+				l.must(l.book.close())
+				l.bring(l.copy, rapid.Bool().Draw(rt, "compacted"))
+				l.book, l.copy = l.copy.book, nil
+				l.check()
 			default:
 				l.transaction()
 			}
+		}
+		if l.copy != nil {
+			l.must(l.copy.store.close())
 		}
 		l.must(l.book.close())
 		read := l.restore("", true)

@@ -50,6 +50,11 @@ type Config struct {
 	// Sessions is how many members of the group this producer runs, each with its own client, transactions and share of the partitions.
 	// Default 1.
 	Sessions int
+	// Standbys is how many other processes keep a copy of each partition up to date, so that one that takes it over restores nothing. It
+	// needs so many processes more than one, and costs each copy's memory, or local state, and reading the log once more. Under
+	// GroupClassic who has a copy is preferred when partitions are assigned; under GroupConsumer the brokers assign, and do not know.
+	// Default 0.
+	Standbys int
 	// Window in which a repeated command id gets the first reply again, by append time. Default 1 h.
 	Window time.Duration
 	// CommandRetention is how long commands are kept after they were appended. Those that are not processed yet are kept in any case.
@@ -148,6 +153,7 @@ func (c Config) Validate() error {
 	bad(instanceID.MatchString(c.InstanceID), "InstanceID is %q: give up to 200 letters, digits, '.', '_' or '-'", c.InstanceID)
 	bad(c.Group == GroupClassic || c.Group == GroupConsumer, "Group is %q: give %q or %q", c.Group, GroupClassic, GroupConsumer)
 	bad(c.Sessions >= 1 && c.Sessions <= 64, "Sessions is %d: give 1 to 64", c.Sessions)
+	bad(c.Standbys >= 0 && c.Standbys <= 16, "Standbys is %d: give 0 to 16", c.Standbys)
 	bad(c.Window > 0, "Window is %v: give a positive time", c.Window)
 	bad(c.CommandRetention >= c.Window, "CommandRetention is %v: give at least Window (%v)", c.CommandRetention, c.Window)
 	bad(c.MaxCommandBytes > 0 && c.MaxCommandBytes <= 900<<10, "MaxCommandBytes is %d: give 1 to %d, so that a command fits a Kafka batch", c.MaxCommandBytes, 900<<10)

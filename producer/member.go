@@ -112,7 +112,19 @@ func (m *member) session(ctx context.Context) error {
 	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
 	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
 	given.settle = taker.settleOffsets
-	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, m.options(topics, id, given))...)
+	deciding := &watched{}
+	restorer := &restorer{
+		cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
+		limits: limits{
+			eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources,
+			tail: int64(m.cfg.SnapshotEvents), memory: max(1, m.cfg.MemoryAggregates/int(m.cfg.Partitions)),
+		},
+		watched: deciding, takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
+	}
+	if m.cfg.Standbys > 0 {
+		restorer.standby = m.standby(restorer, id, plain, topics.Commands)
+	}
+	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, m.options(topics, id, given, restorer.standby))...)
 	if err != nil {
 		return err
 	}
@@ -121,17 +133,9 @@ func (m *member) session(ctx context.Context) error {
 		gts.CloseAllowingRebalance()
 	})
 	defer closed()
-	deciding := &watched{}
 	s := &session{
 		cfg: m.cfg, gts: gts, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
-		restorer: &restorer{
-			cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
-			limits: limits{
-				eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources,
-				tail: int64(m.cfg.SnapshotEvents), memory: max(1, m.cfg.MemoryAggregates/int(m.cfg.Partitions)),
-			},
-			watched: deciding, takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
-		},
+		restorer: restorer, standby: restorer.standby,
 		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
 		assignment: given,
 		partitions: share{of: m.metrics.partitions},
@@ -150,6 +154,9 @@ func (m *member) session(ctx context.Context) error {
 	})
 	watching.Go(func() { deciding.watch(ctx, m.cfg.DecideTimeout, s.endless) })
 	watching.Go(func() { s.purge(ctx) })
+	if s.standby != nil {
+		watching.Go(func() { s.standby.run(ctx) })
+	}
 	watching.Go(func() { taker.watchHung(ctx, 10*time.Second, given.partitions) })
 	defer watching.Wait()
 	defer stop()
@@ -163,6 +170,19 @@ func (m *member) session(ctx context.Context) error {
 	return err
 }
 
+// standby makes what keeps copies of other members' partitions. It restores as the session does, and ends nobody's transactions.
+func (m *member) standby(sessions *restorer, id string, cl *kgo.Client, topic string) *standby {
+	r := *sessions
+	r.onlooker = true
+	return &standby{
+		cfg: m.cfg, restorer: &r, self: id, log: m.log,
+		members: func(ctx context.Context) ([]groupMember, error) { return groupMembers(ctx, cl, r.group, topic) },
+		copies:  share{of: m.metrics.standbys}, lag: share{of: m.metrics.standbyLag}, offset: m.metrics.standbyOffset,
+		news: make(chan struct{}, 1), retry: map[int32]time.Time{},
+		wanted: map[int32]bool{}, taken: map[int32]bool{}, parts: map[int32]*following{},
+	}
+}
+
 // instance is the group's name for a static member; "" for one that is not.
 func (m *member) instance() string {
 	if m.cfg.InstanceID == "" || m.number == 0 {
@@ -172,12 +192,13 @@ func (m *member) instance() string {
 }
 
 // transactionalID is a new one for each session: nothing that an earlier life left open can be mistaken for ours. A static member
-// keeps its own, so that it fences its former self.
+// keeps its own, so that it fences its former self. Before a slash it names the process: a standby in the owner's would die with it.
 func (m *member) transactionalID() string {
-	if instance := m.instance(); instance != "" {
-		return m.cfg.idPrefix(m.def.KindName()) + instance
+	prefix := m.cfg.idPrefix(m.def.KindName())
+	if m.cfg.InstanceID != "" {
+		return prefix + m.cfg.InstanceID + "/" + strconv.Itoa(m.number)
 	}
-	return m.cfg.idPrefix(m.def.KindName()) + uuid.Must(uuid.NewV7()).String()
+	return prefix + m.process + "/" + uuid.Must(uuid.NewV7()).String()
 }
 
 // usurped looks into why the session of a static member ended. Two processes under one instance id would take turns in fencing each
@@ -196,7 +217,7 @@ func (m *member) usurped(ctx context.Context, err error) error {
 		defer cl.Close()
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		members, askErr := groupMembers(ctx, cl, m.cfg.group(m.def.KindName()))
+		members, askErr := groupMembers(ctx, cl, m.cfg.group(m.def.KindName()), "")
 		taken = askErr == nil && slices.ContainsFunc(members, func(other groupMember) bool { return other.instance == instance && other.id != m.id })
 	}
 	if taken {
@@ -240,13 +261,17 @@ func (m *member) leave(ctx context.Context, plain *kgo.Client, back bool) {
 }
 
 // options are those of the member that consumes, produces and commits.
-func (m *member) options(topics schemas.Topics, id string, given *assignment) []kgo.Opt {
+func (m *member) options(topics schemas.Topics, id string, given *assignment, copies *standby) []kgo.Opt {
+	balancers := []kgo.GroupBalancer{kgo.RangeBalancer()} // for members that do not know ours, and for brokers that assign
+	if m.cfg.Group == GroupClassic {
+		balancers = append([]kgo.GroupBalancer{&balancer{func() holdings { return given.holdings(copies.warm()) }}}, balancers...)
+	}
 	opts := []kgo.Opt{
 		kgo.ClientID(id), // so that the group's members can be told by their transactional ids: see takeover.go
 		kgo.ConsumerGroup(m.cfg.group(m.def.KindName())),
 		kgo.ConsumeTopics(topics.Commands, topics.Internal),
-		// Range gives the same partitions of both topics to the same member, always; cooperative balancers do not.
-		kgo.Balancers(kgo.RangeBalancer()),
+		// Range gives the same partitions of both topics to the same member, always, as ours does; cooperative balancers do not.
+		kgo.Balancers(balancers...),
 		kgo.OnPartitionsAssigned(given.assigned),
 		kgo.OnPartitionsRevoked(given.revoked),
 		kgo.OnPartitionsLost(given.lost),

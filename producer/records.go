@@ -210,6 +210,15 @@ func (w *writer) sourceMark(partition int32, id string, s sourceSeen) (*kgo.Reco
 	return &kgo.Record{Topic: w.topics.Snapshots, Partition: partition, Key: []byte(sourceMarkPrefix + id + "/" + s.source), Value: data}, nil
 }
 
+// sourceMarkOf reads the key of a sender's mark.
+func sourceMarkOf(key string) (id, source string, ok bool) {
+	rest, ok := strings.CutPrefix(key, sourceMarkPrefix)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, "/")
+}
+
 func (w *writer) position(partition int32, topic string, next int64) (*kgo.Record, error) {
 	data, err := w.positions.Append(nil, &ledgerline.Position{NextOffset: next})
 	if err != nil {

@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type restorer struct {
 	log      *slog.Logger
 	metrics  *metrics
 	takeover *takeover
+	standby  *standby // which may have what is to be restored; nil without standbys
+	onlooker bool     // it restores for a standby, and ends nobody's transaction
 	watched  *watched
 	group    string
 	fs       vfs.FS
@@ -41,12 +44,16 @@ type restorer struct {
 // restoring is one partition on its way.
 type restoring struct {
 	*book
-	since   time.Time       // answers given before are too old to matter
-	held    int64           // offset below which the store's states hold all events
-	local   bool            // the store had states of its own: that it has an event does not say that a snapshot has
-	foreign bool            // it has a snapshot that these rules can't use
-	waiting map[string]bool // who is in the queue for a snapshot
+	since   time.Time        // answers given before are too old to matter
+	held    int64            // offset below which the store's states hold all events
+	local   bool             // the store had states of its own: that it has an event does not say that a snapshot has
+	foreign bool             // it has a snapshot that these rules can't use
+	waiting map[string]int64 // who needs a snapshot → offset of the first event that none holds
 	events  int
+
+	// Of a standby's copy: it was restored before, and has come to here.
+	warm                    bool
+	eventsNext, repliesNext int64
 }
 
 // restore rebuilds the books of the partitions as of now, up to the high watermarks that stand when it begins. Whatever an
@@ -55,8 +62,26 @@ type restoring struct {
 //
 // First come the snapshots that the local store lacks, and the replies of the window before the pending times, which say when
 // the first unprocessed command was appended. Then the events from the checkpoint that the snapshots name.
-func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[int32]time.Time) (_ map[int32]*book, err error) {
+func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[int32]time.Time) (map[int32]*book, error) {
 	started := time.Now()
+	parts, err := r.bring(ctx, partitions, pending)
+	if err != nil {
+		return nil, err
+	}
+	books, replayed := make(map[int32]*book, len(parts)), 0
+	for p, part := range parts {
+		books[p] = part.book
+		replayed += part.events
+	}
+	took := time.Since(started)
+	r.metrics.restoreSeconds.Observe(took.Seconds())
+	r.metrics.restoredEvents.Add(float64(replayed))
+	r.log.Info("restored", "partitions", len(partitions), "events", replayed, "took", took.Round(time.Millisecond).String())
+	return books, nil
+}
+
+// bring makes copies of partitions, or takes those that a standby has, and brings them up to the end of the log.
+func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[int32]time.Time) (_ map[int32]*restoring, err error) {
 	cl, err := kgo.NewClient(slices.Concat(r.options, []kgo.Opt{
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // a partition may end in markers: without them the end would never be seen
@@ -88,14 +113,18 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 	topics, first := r.writer.topics, newSpan()
 	since := map[int32]time.Time{}
 	for p, part := range parts {
-		since[p] = part.since
 		first.add(topics.Snapshots, p, part.snapshotsEnd, bounds.end(topics.Snapshots, p))
+		if part.warm && part.repliesNext > 0 {
+			first.add(topics.Replies, p, part.repliesNext, bounds.end(topics.Replies, p))
+			continue
+		}
+		since[p] = part.since
 	}
 	recent, err := r.recent(ctx, adm, since)
 	if err != nil {
 		return nil, err
 	}
-	for p := range parts {
+	for p := range since {
 		if at, ok := recent.Lookup(topics.Replies, p); ok && at.Offset >= 0 {
 			first.add(topics.Replies, p, max(at.Offset, bounds.start(topics.Replies, p)), bounds.end(topics.Replies, p))
 		}
@@ -115,17 +144,22 @@ func (r *restorer) restore(ctx context.Context, partitions []int32, pending map[
 		return nil, err
 	}
 
-	books, replayed := make(map[int32]*book, len(parts)), 0
 	for p, part := range parts {
-		part.agenda.eventsEnd = bounds.end(topics.Events, p)
-		books[p] = part.book
-		replayed += part.events
+		part.eventsNext, part.repliesNext = bounds.end(topics.Events, p), bounds.end(topics.Replies, p)
+		part.agenda.eventsEnd = part.eventsNext
+		part.line()
 	}
-	took := time.Since(started)
-	r.metrics.restoreSeconds.Observe(took.Seconds())
-	r.metrics.restoredEvents.Add(float64(replayed))
-	r.log.Info("restored", "partitions", len(partitions), "events", replayed, "took", took.Round(time.Millisecond).String())
-	return books, nil
+	return parts, nil
+}
+
+// line puts those who need a snapshot into the queue, in the order of their first events.
+func (part *restoring) line() {
+	queue := make([]due, 0, len(part.waiting))
+	for id, from := range part.waiting {
+		queue = append(queue, due{id, from})
+	}
+	slices.SortFunc(queue, func(a, b due) int { return cmp.Compare(a.from, b.from) })
+	part.agenda.queue = queue
 }
 
 // open opens the partitions' stores, and begins those anew that can't be of this log. What it has opened it gives also with an
@@ -137,21 +171,14 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 	g.SetLimit(4)
 	for _, p := range partitions {
 		g.Go(func() error {
-			s, err := r.openStore(p, bounds)
-			if err != nil {
-				return err
-			}
-			s.loads = r.metrics.stateLoads
 			from := time.Now()
 			if t, ok := pending[p]; ok && t.Before(from) {
 				from = t
 			}
-			part := &restoring{
-				book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
-				since: from.Add(-r.cfg.Window), held: s.has.events, local: !s.fresh, waiting: map[string]bool{},
+			part, err := r.openPart(p, from.Add(-r.cfg.Window), bounds)
+			if err != nil {
+				return err
 			}
-			part.watched = r.watched
-			part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
 			mu.Lock()
 			defer mu.Unlock()
 			parts[p] = part
@@ -159,6 +186,29 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 		})
 	}
 	return parts, g.Wait()
+}
+
+// openPart takes what the standby has of a partition, or begins with what its store has.
+func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring, error) {
+	if part := r.standby.take(p); part != nil {
+		if since.Before(part.since) { // a command waits for so long that answers may be asked for which were forgotten here
+			part.window, part.repliesNext, part.since = newWindow(r.cfg.Window), 0, since
+		}
+		part.events = 0
+		return part, nil
+	}
+	s, err := r.openStore(p, bounds)
+	if err != nil {
+		return nil, err
+	}
+	s.loads = r.metrics.stateLoads
+	part := &restoring{
+		book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
+		since: since, held: s.has.events, local: !s.fresh, waiting: map[string]int64{},
+	}
+	part.watched = r.watched
+	part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
+	return part, nil
 }
 
 func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
@@ -215,6 +265,8 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 	}
 	start := bounds.start(topics.Events, part.partition)
 	switch {
+	case part.warm:
+		return part.eventsNext, nil
 	case part.foreign:
 		// The checkpoint speaks of snapshots that are not here. Kept, it would be believed next time.
 		if err := part.store.stage([]byte(checkpointKey), nil); err != nil {
@@ -271,7 +323,9 @@ func (r *restorer) read(ctx context.Context, cl *kgo.Client, what string, span *
 		if err := g.Wait(); err != nil {
 			return err
 		}
-		r.takeover.standstill(ctx, partitions, progress)
+		if !r.onlooker {
+			r.takeover.standstill(ctx, partitions, progress)
+		}
 		if time.Since(progress) > r.cfg.RestoreStall {
 			return fmt.Errorf("restore stood still for %v before %s: %s. A transaction ends at its timeout, or by `kafka-transactions.sh abort`",
 				r.cfg.RestoreStall, span, r.takeover.blame(ctx, partitions))
@@ -303,8 +357,11 @@ func at(rec *kgo.Record, err error) error {
 func (r *restorer) replay(ctx context.Context, part *restoring, recs []*kgo.Record) error {
 	for _, rec := range recs {
 		apply := r.replaySnapshot
-		if rec.Topic == r.writer.topics.Replies {
+		switch {
+		case rec.Topic == r.writer.topics.Replies:
 			apply = r.replayReply
+		case part.warm:
+			apply = r.followSnapshot
 		}
 		if err := apply(ctx, part, rec); err != nil {
 			return at(rec, err)
@@ -362,9 +419,8 @@ func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Re
 		}
 		unkept = unkept || applied
 	}
-	if unkept && !part.waiting[id] {
-		part.waiting[id] = true
-		part.agenda.queue = append(part.agenda.queue, due{id, rec.Offset})
+	if _, waits := part.waiting[id]; unkept && !waits {
+		part.waiting[id] = rec.Offset
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type session struct {
 	writer   *writer
 	restorer *restorer
 	takeover *takeover
+	standby  *standby  // nil without standbys
 	process  string    // this one, in trials
 	small    time.Time // until when transactions may be small
 	replies  *replyTopics
@@ -212,6 +213,7 @@ func (s *session) adopt(ctx context.Context) error {
 		}
 		s.takeover.abandoned(ctx, slices.Collect(maps.Keys(now.partitions)))
 		s.generation, s.owns, s.since = now.generation, now.partitions, time.Now()
+		s.standby.changed(now.partitions)
 		s.releaseAll()
 	}
 	clear(s.astray)

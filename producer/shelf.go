@@ -20,6 +20,9 @@ type shelf interface {
 	known(id string) *head
 	// replay evolves an aggregate by one of its committed events, unless the state holds it already.
 	replay(ctx context.Context, id string, sequence int64, data []byte) (applied bool, err error)
+	// adopt takes over a snapshot that another owner wrote, unless the state here is newer. covered reports whether it holds all events
+	// that are known here.
+	adopt(ctx context.Context, id string, snapshot *ledgerline.Snapshot, encoded []byte) (covered bool, err error)
 	// decide asks the rules. The state that the events lead to is held back until keep. head was called before.
 	decide(id string, cmd schemas.Record, meta Meta) (verdict, error)
 	// keep makes the last verdict's state the aggregate's state, until rollback.
@@ -188,6 +191,21 @@ func (s *typedShelf[S, C, E]) replay(ctx context.Context, id string, sequence in
 	}
 	s.change(id, c, state, sequence)
 	return true, nil
+}
+
+func (s *typedShelf[S, C, E]) adopt(ctx context.Context, id string, snapshot *ledgerline.Snapshot, encoded []byte) (covered bool, err error) {
+	c, err := s.cell(ctx, id)
+	if err != nil || snapshot.Sequence < c.version {
+		return false, err
+	}
+	if snapshot.Sequence > c.version {
+		state, err := s.machine.states.Decode(ctx, snapshot.State)
+		if err != nil {
+			return false, err
+		}
+		c.state, c.version, c.stored = *any(state).(*S), snapshot.Sequence, true
+	}
+	return true, s.store.stage([]byte(id), encoded)
 }
 
 func (s *typedShelf[S, C, E]) change(id string, c *cell[S], state S, version int64) {

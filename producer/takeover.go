@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func (t *takeover) abort(ctx context.Context, partitions []int32) error {
 // members are the transactional ids of the group's living members.
 func (t *takeover) members(ctx context.Context) (map[string]bool, error) {
 	group := t.cfg.group(t.kind)
-	members, err := groupMembers(ctx, t.cl, group)
+	members, err := groupMembers(ctx, t.cl, group, t.topics.Commands)
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +121,19 @@ func (t *takeover) members(ctx context.Context) (map[string]bool, error) {
 }
 
 // groupMember is a member as the coordinator knows it.
-type groupMember struct{ id, instance, clientID string }
+type groupMember struct {
+	id, instance, clientID string
+	partitions             []int32 // of the commands topic, that it is assigned
+}
 
-// groupMembers asks the coordinator, of either protocol.
-func groupMembers(ctx context.Context, cl *kgo.Client, group string) ([]groupMember, error) {
+// process names the process, and the producer in it, that a member belongs to: see member.transactionalID.
+func (m groupMember) process() string {
+	process, _, _ := strings.Cut(m.clientID, "/")
+	return process
+}
+
+// groupMembers asks the coordinator, of either protocol. topic is the one whose assigned partitions are told.
+func groupMembers(ctx context.Context, cl *kgo.Client, group, topic string) ([]groupMember, error) {
 	adm := kadm.NewClient(cl)
 	var members []groupMember
 	text := func(s *string) string {
@@ -137,7 +147,15 @@ func groupMembers(ctx context.Context, cl *kgo.Client, group string) ([]groupMem
 		return nil, fmt.Errorf("describe group %s: %w", group, err)
 	}
 	for _, m := range classic[group].Members {
-		members = append(members, groupMember{m.MemberID, text(m.InstanceID), m.ClientID})
+		member := groupMember{id: m.MemberID, instance: text(m.InstanceID), clientID: m.ClientID}
+		if assigned, ok := m.Assigned.AsConsumer(); ok {
+			for _, t := range assigned.Topics {
+				if t.Topic == topic {
+					member.partitions = t.Partitions
+				}
+			}
+		}
+		members = append(members, member)
 	}
 	if len(members) > 0 {
 		return members, nil
@@ -147,7 +165,7 @@ func groupMembers(ctx context.Context, cl *kgo.Client, group string) ([]groupMem
 		return nil, fmt.Errorf("describe group %s: %w", group, err)
 	}
 	for _, m := range consumer[group].Members {
-		members = append(members, groupMember{m.MemberID, text(m.InstanceID), m.ClientID})
+		members = append(members, groupMember{m.MemberID, text(m.InstanceID), m.ClientID, slices.Collect(maps.Keys(m.Assignment[topic]))})
 	}
 	return members, nil
 }

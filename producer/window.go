@@ -187,8 +187,11 @@ func (w *window) rollback() {
 }
 
 // forget drops the minutes that lie before the window.
-func (w *window) forget() {
-	oldest := (w.newest - w.span.Milliseconds()) / time.Minute.Milliseconds()
+func (w *window) forget() { w.forgetBefore(w.newest - w.span.Milliseconds()) }
+
+// forgetBefore drops the minutes that lie before a time, in Unix milliseconds.
+func (w *window) forgetBefore(at int64) {
+	oldest := at / time.Minute.Milliseconds()
 	n := 0
 	for n < len(w.minute) && w.minute[n].minute < oldest {
 		for _, p := range w.minute[n].answers {
