@@ -51,6 +51,13 @@ var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Con
 				c.Group = value
 			case "decide":
 				c.DecideTimeout, _ = time.ParseDuration(value)
+			case "standbys":
+				c.Standbys, _ = strconv.Atoi(value)
+			case "replication":
+				n, _ := strconv.Atoi(value)
+				c.Replication, c.MinInsync = int16(n), n-1
+			case "tail":
+				c.SnapshotEvents, _ = strconv.Atoi(value)
 			case "sessions":
 				c.Sessions, _ = strconv.Atoi(value)
 			}
