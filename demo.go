@@ -263,7 +263,8 @@ func (d *demo) topics(ctx context.Context) error {
 		return err
 	}
 	defer adm.Close()
-	return producer.EnsureTopics(ctx, adm, specs)
+	_, err = producer.EnsureTopics(ctx, adm, specs)
+	return err
 }
 
 // withoutIt has a projector that stops for good leave all else at work.

@@ -74,7 +74,7 @@ func (a *App) topicsCreateCommand() *cobra.Command {
 			return err
 		}
 		defer adm.Close()
-		if err := producer.EnsureTopics(cmd.Context(), adm, specs); err != nil {
+		if _, err := producer.EnsureTopics(cmd.Context(), adm, specs); err != nil {
 			return err
 		}
 		states, err := producer.InspectTopics(cmd.Context(), adm, specs)
@@ -138,10 +138,12 @@ func (a *App) printTopics(states []producer.TopicState, asJSON bool) error {
 		switch {
 		case !s.Exists:
 			d.State, d.Partitions, d.Replication = "missing", s.Spec.Partitions, s.Spec.Replication
-		case len(s.Problems) > 0:
-			d.State, differs = "differs", true
+		default:
 			for _, p := range s.Problems {
-				d.Problems = append(d.Problems, p.Error())
+				if p.Level == producer.Refusal { // doctor tells the others, too
+					d.State, differs = "differs", true
+					d.Problems = append(d.Problems, p.Error())
+				}
 			}
 		}
 		docs = append(docs, d)

@@ -8,7 +8,7 @@
 // File map, in the order a command travels:
 //
 //	aggregate.go   what a team writes: Aggregate, Meta, Decision
-//	topics.go      the topics of a kind: created, checked;  pins.go: which cluster and which topics these are
+//	topics.go      the topics of a kind: created;  problems.go: what they and the brokers have to be;  pins.go: which cluster and which topics these are
 //	client.go      publish a command and wait for its reply
 //	producer.go    Run: one member of the group or more;  member.go: its sessions, one after another, until told to stop
 //	session.go     one transactional session: poll, adopt, begin, decide, commit

@@ -52,6 +52,9 @@ var (
 	// ErrTopic means that a topic is missing or set up such that events could be lost.
 	ErrTopic = errors.New("topic unfit to hold events")
 
+	// ErrBroker means that brokers are set up such that no producer can work.
+	ErrBroker = errors.New("brokers unfit for producers")
+
 	// ErrInstance means that another process has this one's InstanceID, and has taken its place in the group.
 	ErrInstance = errors.New("another producer runs under the same instance id")
 

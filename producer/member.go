@@ -39,7 +39,7 @@ func (m *member) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err = m.usurped(ctx, err); fatal(err) {
+		if err = m.tooLong(m.usurped(ctx, err)); fatal(err) {
 			m.state.set(err)
 			return err
 		}
@@ -97,7 +97,7 @@ func (m *member) session(ctx context.Context) error {
 		return err
 	}
 	defer plain.CloseAllowingRebalance()
-	if err := EnsureTopics(ctx, kadm.NewClient(plain), Topics(m.cfg, kind)); err != nil {
+	if err := m.examine(ctx, kadm.NewClient(plain)); err != nil {
 		return err
 	}
 	pinned, err := pin.check(ctx, plain)
@@ -181,6 +181,40 @@ func (m *member) standby(sessions *restorer, id string, cl *kgo.Client, topic st
 		news: make(chan struct{}, 1), retry: map[int32]time.Time{},
 		wanted: map[int32]bool{}, taken: map[int32]bool{}, parts: map[int32]*following{},
 	}
+}
+
+// examine makes the topics that are missing, and refuses topics and brokers on which a promise would break. What weighs less is said
+// once in the life of a process.
+func (m *member) examine(ctx context.Context, adm *kadm.Client) error {
+	lesser, err := EnsureTopics(ctx, adm, Topics(m.cfg, m.def.KindName()))
+	if err != nil {
+		return err
+	}
+	// A producer needs no right to be told; and a broker that is away, or too old, is no reason not to start.
+	found, err := InspectBrokers(ctx, adm, m.cfg)
+	if err != nil && !errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		m.log.Warn("the brokers' settings can't be looked at", "error", err)
+	}
+	more, err := sift(found)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range slices.Concat(lesser, more) {
+		if p.Level == Warning && !m.warned[p.Error()] {
+			m.warned[p.Error()] = true
+			m.log.Warn("what this producer rests on is not as it should be", "where", p.Where, "what", p.What, "remedy", p.Remedy)
+		}
+	}
+	return err
+}
+
+// tooLong says what is behind a refusal that would come again for ever: brokers tell their settings to few, and refuse all.
+func (m *member) tooLong(err error) error {
+	if !errors.Is(err, kerr.InvalidTransactionTimeout) {
+		return err
+	}
+	i := slices.IndexFunc(brokerNeeds(m.cfg), func(n need) bool { return n.key == maxTransaction })
+	n := brokerNeeds(m.cfg)[i]
+	return fmt.Errorf("%w: %w", Problem{Refusal, "the coordinator's broker", fmt.Sprintf("has a %s below %s: %s", n.key, n.mend, n.why), n.remedy(), ErrBroker}, err)
 }
 
 // instance is the group's name for a static member; "" for one that is not.
@@ -293,7 +327,7 @@ func (m *member) options(topics schemas.Topics, id string, given *assignment, co
 			if topic == topics.DeadLetters {
 				return deadLetterBatchBytes // a dead letter is what did not fit elsewhere, and more headers
 			}
-			return 1_000_012
+			return batchBytes
 		}),
 		kgo.MetadataMinAge(10 * time.Millisecond), // with the default of 5 s a flush can wait that long for a new leader or topic
 	}

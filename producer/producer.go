@@ -21,6 +21,9 @@ type Producer struct {
 	metrics *metrics
 	members []*member
 	process string // a name for this process and producer
+
+	mu     sync.Mutex
+	warned map[string]bool // of topics and brokers
 }
 
 // New returns a Producer for a kind. It does no I/O.
@@ -32,6 +35,7 @@ func New(cfg Config, def Definition) *Producer {
 		log:     cfg.Logger.With("subsystem", "producer", "kind", def.KindName()),
 		metrics: newMetrics(cfg.Metrics, def.KindName()),
 		process: uuid.NewString(),
+		warned:  map[string]bool{},
 	}
 	for number := range cfg.Sessions {
 		p.members = append(p.members, &member{Producer: p, number: number, state: status{err: errors.New("not started")}})
@@ -70,7 +74,7 @@ func (s *status) get() error {
 
 // Run processes commands until ctx ends; then it returns nil. Errors that time or another session can mend are logged,
 // shown by Ready and tried again; those that only a person can mend are returned: a setting that is no good (Validate),
-// ErrTopic, ErrPinned, ErrInstance, a schema that the registry refuses, a history that has a gap.
+// ErrTopic, ErrBroker, ErrPinned, ErrInstance, a schema that the registry refuses, a history that has a gap.
 func (p *Producer) Run(ctx context.Context) error {
 	if err := errors.Join(p.cfg.Validate(), p.def.check()); err != nil {
 		return err
@@ -85,9 +89,12 @@ func (p *Producer) Run(ctx context.Context) error {
 // fatal tells the errors that only a person can mend.
 func fatal(err error) bool {
 	var panicked *panicError
-	return errors.Is(err, ErrPinned) || errors.Is(err, ErrTopic) || errors.Is(err, ErrInstance) || errors.Is(err, schemas.ErrIncompatible) ||
+	return errors.Is(err, ErrPinned) || errors.Is(err, ErrTopic) || errors.Is(err, ErrBroker) || errors.Is(err, ErrInstance) || errors.Is(err, schemas.ErrIncompatible) ||
 		errors.Is(err, schemas.ErrUnknownType) || errors.As(err, &panicked)
 }
+
+// batchBytes is how large a batch may be that a producer writes.
+const batchBytes = 1_000_012
 
 // deadLetterBatchBytes is max.message.bytes of the dead letters' topic: twice what a command can have.
 const deadLetterBatchBytes = 2 << 20

@@ -22,26 +22,8 @@ type TopicSpec struct {
 	Partitions  int32
 	Replication int16
 	Configs     map[string]string // set when the topic is created
-	musts       []must            // checked when it exists
-}
-
-// must is a setting without which a promise breaks.
-type must struct {
-	key   string
-	holds func(value string) bool
-	want  string
-	why   string
-}
-
-func is(key, want, why string) must {
-	return must{key, func(v string) bool { return v == want }, want, why}
-}
-
-func atLeast(key string, least int64, why string) must {
-	return must{key, func(v string) bool {
-		n, err := strconv.ParseInt(v, 10, 64)
-		return err == nil && (n >= least || n == -1)
-	}, fmt.Sprintf("at least %d", least), why}
+	insync      int               // wanted of min.insync.replicas
+	needs       []need            // checked when it exists
 }
 
 // Topics lists the topics of a kind as they have to be: the kind's six, which all have the same number of partitions, and the
@@ -50,13 +32,18 @@ func Topics(cfg Config, kind string) []TopicSpec {
 	cfg = cfg.withDefaults()
 	t := schemas.TopicsOf(cfg.TopicPrefix, kind)
 	insync := strconv.Itoa(cfg.MinInsync)
-	durable := []must{
-		atLeast("min.insync.replicas", int64(cfg.MinInsync), "an acknowledged record could be lost with one broker"),
-		is("unclean.leader.election.enable", "false", "a broker that was behind could lead, and what was acknowledged would be gone"),
-	}
-	spec := func(name string, partitions int32, configs map[string]string, musts ...must) TopicSpec {
+	spec := func(name string, partitions int32, configs map[string]string, needs ...need) TopicSpec {
 		configs["min.insync.replicas"] = insync
-		return TopicSpec{Name: name, Partitions: partitions, Replication: cfg.Replication, Configs: configs, musts: append(musts, durable...)}
+		largest := int64(batchBytes)
+		if name == t.DeadLetters {
+			largest = deadLetterBatchBytes
+		}
+		return TopicSpec{
+			Name: name, Partitions: partitions, Replication: cfg.Replication, Configs: configs, insync: cfg.MinInsync,
+			needs: append(needs,
+				is("unclean.leader.election.enable", "false", "a broker that was behind could lead, and what was acknowledged would be gone"),
+				atLeast("max.message.bytes", largest, "a batch of this size would be refused, and its transaction with it, again and again")),
+		}
 	}
 	commands := func(name string) TopicSpec {
 		return spec(name, cfg.Partitions,
@@ -76,9 +63,10 @@ func Topics(cfg Config, kind string) []TopicSpec {
 			map[string]string{"cleanup.policy": "compact", "retention.ms": "-1", "retention.bytes": "-1"},
 			is("cleanup.policy", "compact", "positions and senders' numbers are kept for ever")),
 		spec(t.Replies, cfg.Partitions,
-			map[string]string{"cleanup.policy": "delete", "retention.ms": millis(max(24*time.Hour, cfg.Window)), "message.timestamp.type": "LogAppendTime"},
+			map[string]string{"cleanup.policy": "delete", "retention.ms": millis(max(24*time.Hour, cfg.Window)), "retention.bytes": "-1", "message.timestamp.type": "LogAppendTime"},
 			is("cleanup.policy", "delete", "compaction would drop replies to one aggregate"),
 			atLeast("retention.ms", cfg.Window.Milliseconds(), "replies are needed for as long as a repeated command gets its first reply"),
+			is("retention.bytes", "-1", "under load replies would go before a repeated command may ask for them").warns(),
 			is("message.timestamp.type", "LogAppendTime", "repetitions are told by append time")),
 		spec(t.DeadLetters, cfg.Partitions,
 			map[string]string{"cleanup.policy": "delete", "retention.ms": millis(30 * 24 * time.Hour), "max.message.bytes": strconv.Itoa(deadLetterBatchBytes)},
@@ -103,8 +91,8 @@ type topicFacts struct {
 }
 
 // EnsureTopics creates the topics that are missing and checks those that exist. A difference that could lose or double
-// something is an ErrTopic naming topic, setting, value and remedy.
-func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
+// something is an ErrTopic naming topic, setting, value and remedy; lesser ones are given.
+func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) (lesser []Problem, err error) {
 	for _, s := range specs {
 		configs := make(map[string]*string, len(s.Configs))
 		for k, v := range s.Configs {
@@ -112,16 +100,16 @@ func EnsureTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) erro
 		}
 		r, err := createTopic(ctx, adm, s, configs)
 		if err != nil {
-			return fmt.Errorf("create topic %s: %w", s.Name, err)
+			return nil, fmt.Errorf("create topic %s: %w", s.Name, err)
 		}
 		switch {
 		case r.Err == nil, errors.Is(r.Err, kerr.TopicAlreadyExists):
 		case errors.Is(r.Err, kerr.InvalidReplicationFactor):
-			return fmt.Errorf("%w: create topic %s: %w: replication %d needs as many brokers: start more, or set --kafka-replication (and --kafka-min-insync)", ErrTopic, s.Name, r.Err, s.Replication)
+			return nil, fmt.Errorf("%w: create topic %s: %w: replication %d needs as many brokers: start more, or set --kafka-replication (and --kafka-min-insync)", ErrTopic, s.Name, r.Err, s.Replication)
 		case errors.Is(r.Err, kerr.TopicAuthorizationFailed), errors.Is(r.Err, kerr.ClusterAuthorizationFailed):
 			// Creating may be somebody else's task: what counts is whether the topic is there, see below.
 		default:
-			return fmt.Errorf("create topic %s: %w %s", s.Name, r.Err, r.ErrMessage)
+			return nil, fmt.Errorf("create topic %s: %w %s", s.Name, r.Err, r.ErrMessage)
 		}
 	}
 	return checkTopics(ctx, adm, specs)
@@ -148,23 +136,23 @@ func createTopic(ctx context.Context, adm *kadm.Client, s TopicSpec, configs map
 	}
 }
 
-func checkTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) error {
+func checkTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]Problem, error) {
 	names := make([]string, len(specs))
 	for i, s := range specs {
 		names[i] = s.Name
 	}
 	if err := awaitTopics(ctx, adm, names); err != nil {
-		return err
+		return nil, err
 	}
 	states, err := InspectTopics(ctx, adm, specs)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var errs []error
+	var all []Problem
 	for _, s := range states {
-		errs = append(errs, s.Problems...)
+		all = append(all, s.Problems...)
 	}
-	return errors.Join(errs...)
+	return sift(all)
 }
 
 // TopicState is what a topic is, compared with what it has to be.
@@ -172,8 +160,8 @@ type TopicState struct {
 	Spec        TopicSpec
 	Exists      bool
 	Partitions  int32
-	Replication int16   // of the partition with the fewest replicas
-	Problems    []error // differences that could lose or double something, each an ErrTopic with the remedy
+	Replication int16     // of the partition with the fewest replicas
+	Problems    []Problem // those that keep a producer from starting, and lesser ones
 }
 
 // InspectTopics looks at topics and changes nothing.
@@ -209,37 +197,6 @@ func InspectTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]
 		}
 	}
 	return states, nil
-}
-
-func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfigs) {
-	name := s.Spec.Name
-	problem := func(err error) { s.Problems = append(s.Problems, err) }
-	s.Exists, s.Partitions, s.Replication = true, int32(len(detail.Partitions)), math.MaxInt16
-	for _, p := range detail.Partitions {
-		s.Replication = min(s.Replication, int16(len(p.Replicas)))
-	}
-	if n := s.Partitions; n != s.Spec.Partitions {
-		problem(fmt.Errorf("%w: %s has %d partitions, wanted %d: all topics of a kind need the same number; set --kafka-partitions %d if that is what was meant", ErrTopic, name, n, s.Spec.Partitions, n))
-	}
-	found, err := configs.On(name, nil)
-	if err == nil {
-		err = found.Err
-	}
-	if err != nil {
-		problem(fmt.Errorf("describe settings of topic %s: %w", name, err))
-		return
-	}
-	for _, m := range s.Spec.musts {
-		i := slices.IndexFunc(found.Configs, func(c kadm.Config) bool { return c.Key == m.key })
-		if i < 0 || found.Configs[i].Value == nil || m.holds(*found.Configs[i].Value) {
-			continue
-		}
-		if m.key == "min.insync.replicas" && s.Replication < 2 {
-			continue // one copy is one copy, whatever the setting says
-		}
-		problem(fmt.Errorf("%w: %s has %s=%s, wanted %s: %s; mend it with `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=…`",
-			ErrTopic, name, m.key, *found.Configs[i].Value, m.want, m.why, name, m.key))
-	}
 }
 
 // awaitTopics asks for the topics until all are known: after a creation some broker may not have heard of it yet.

@@ -176,7 +176,7 @@ func (p *plant) flush() {
 }
 
 func (p *plant) topics(prefix string) {
-	if err := producer.EnsureTopics(p.b.Context(), p.adm, producer.Topics(p.config(prefix, ""), "account")); err != nil {
+	if _, err := producer.EnsureTopics(p.b.Context(), p.adm, producer.Topics(p.config(prefix, ""), "account")); err != nil {
 		p.b.Fatal(err)
 	}
 }
