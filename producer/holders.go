@@ -102,7 +102,7 @@ func (t *takeover) hung(ctx context.Context, partitions []int32) {
 		key := fmt.Sprintf("%d/%s/%d/%d", h.producerID, h.topic, h.partition, h.offset)
 		seen[key] = true
 		if !t.said[key] {
-			t.log.Error("a transaction holds up everybody who reads this partition; end it at its owner, or by kafka-transactions.sh abort",
+			t.log.Error("a transaction holds up everybody who reads this partition; end it at its owner; doctor names it, and doctor --abort ends it",
 				"transactional_id", h.id, "producer_id", h.producerID, "topic", h.topic, "partition", h.partition, "offset", h.offset, "age", h.age.String())
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/ledgerline-es/ledgerline/internal/transactions"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -190,22 +190,14 @@ func (t *takeover) concerns(touched kadm.TopicsSet, partitions []int32) bool {
 	return foreign
 }
 
-// claim makes the coordinator abort a transaction: whoever holds its id is fenced from now on. The producer id and epoch that were
-// seen go with the request, so that an id whose transaction has ended meanwhile stays as it is.
+// claim makes the coordinator abort a transaction, if it is still the one that was seen.
 func (t *takeover) claim(ctx context.Context, tx kadm.DescribedTransaction) error {
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID = &tx.TxnID
-	req.TransactionTimeoutMillis = int32(t.cfg.TransactionTimeout.Milliseconds())
-	req.ProducerID, req.ProducerEpoch = tx.ProducerID, tx.ProducerEpoch
-	resp, err := req.RequestWith(ctx, t.cl)
-	if err == nil {
-		err = kerr.ErrorForCode(resp.ErrorCode)
-	}
+	err := transactions.Fence(ctx, t.cl, tx.TxnID, tx.ProducerID, tx.ProducerEpoch, t.cfg.TransactionTimeout)
 	switch {
 	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
 		return nil // it ended while we looked
-	case err != nil && !errors.Is(err, kerr.ConcurrentTransactions): // which says that the abort has begun
-		return fmt.Errorf("abort the transaction of %s: %w", tx.TxnID, err)
+	case err != nil:
+		return err
 	}
 	t.metrics.fenced.Inc()
 	t.log.Info("aborted the transaction that a dead producer had left open", "transactional_id", tx.TxnID, "producer_id", tx.ProducerID,
