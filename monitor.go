@@ -24,7 +24,8 @@ func (a *App) monitorCommand() *cobra.Command {
 		Short: "Measure how far everything is behind, from outside",
 		Long: `Asks Kafka and the stores where the consumer groups of all aggregates and projections stand, and says on its admin
 listener how far they are behind: projection_lag{projector} in milliseconds, kafka_consumergroup_group_lag and
-kafka_consumergroup_group_lag_seconds by partition. It shares nothing with what it watches, so it is right about a projector
+kafka_consumergroup_group_lag_seconds by partition; and for how long a transaction is open and holds up all who read a
+partition: kafka_partition_open_transaction_seconds. It shares nothing with what it watches, so it is right about a projector
 that is dead or frozen. One is enough; a second shows the same.`,
 		Example: fmt.Sprintf("  %[1]s monitor\n  %[1]s monitor --kafka-brokers broker-1:9092 --postgres-url postgres://ledger@db:5432/ledger --monitor-interval 1s", a.Domain.Name),
 	}
@@ -45,9 +46,11 @@ that is dead or frozen. One is enough; a second shows the same.`,
 func (a *App) monitor(metrics prometheus.Registerer) (*monitor.Monitor, func(context.Context) error, error) {
 	prefix := a.values.String("topic-prefix")
 	var readers []monitor.Reader
+	var more []string
 	for _, def := range a.Domain.Aggregates {
 		topics := schemas.TopicsOf(prefix, def.KindName())
 		readers = append(readers, monitor.Reader{Group: producer.Group(prefix, def.KindName()), Topics: []string{topics.Commands, topics.Internal}})
+		more = append(more, topics.Events, topics.Snapshots, topics.Replies, topics.DeadLetters)
 	}
 	sinks, err := a.stores(a.Domain.Projections)
 	if err != nil {
@@ -65,7 +68,7 @@ func (a *App) monitor(metrics prometheus.Registerer) (*monitor.Monitor, func(con
 		readers = append(readers, r)
 	}
 	m := monitor.New(monitor.Config{
-		Client: a.kafkaOptions(), Interval: a.values.Duration("monitor.interval"), Registerer: metrics, Logger: a.log,
+		Client: a.kafkaOptions(), Topics: more, Interval: a.values.Duration("monitor.interval"), Registerer: metrics, Logger: a.log,
 	}, readers...)
 	return m, func(ctx context.Context) error {
 		defer sinks.Close()

@@ -115,13 +115,17 @@ func (p Platform) Of(role Role) []Right {
 			for _, name := range []string{t.Commands, t.Internal, t.Events} {
 				all.topic(name, kmsg.ACLOperationRead)
 			}
+			for _, name := range []string{t.Snapshots, t.Replies, t.DeadLetters} {
+				all.topic(name, kmsg.ACLOperationDescribe) // whether a transaction holds them up
+			}
 			all.add(kmsg.ACLResourceTypeGroup, kind.Group, false, kmsg.ACLOperationDescribe)
 		case Auditor:
-			for _, name := range []string{t.Commands, t.Internal, t.Events, t.Replies, t.DeadLetters} {
+			for _, name := range []string{t.Commands, t.Internal, t.Events, t.Snapshots, t.Replies, t.DeadLetters} {
 				all.topic(name, kmsg.ACLOperationRead, kmsg.ACLOperationDescribeConfigs)
 			}
-			all.topic(t.Snapshots, kmsg.ACLOperationDescribe, kmsg.ACLOperationDescribeConfigs)
 			all.add(kmsg.ACLResourceTypeGroup, kind.Group, false, kmsg.ACLOperationDescribe)
+			all.add(kmsg.ACLResourceTypeTransactionalId, kind.TransactionalID, true, kmsg.ACLOperationDescribe)
+			all.add(kmsg.ACLResourceTypeTransactionalId, DeadLetterTransactions(p.Prefix, kind.Name), false, kmsg.ACLOperationDescribe)
 		case Operator:
 			all.topic(t.DeadLetters, kmsg.ACLOperationRead, kmsg.ACLOperationWrite)
 			all.topic(t.Commands, kmsg.ACLOperationWrite)
@@ -134,9 +138,9 @@ func (p Platform) Of(role Role) []Right {
 		case Projector:
 			all.topic(projection.Topic, kmsg.ACLOperationRead)
 			all.add(kmsg.ACLResourceTypeGroup, projection.Group, false, kmsg.ACLOperationRead)
-		case Monitor:
+		case Monitor, Auditor:
 			all.add(kmsg.ACLResourceTypeGroup, projection.Group, false, kmsg.ACLOperationDescribe)
-		case Producer, API, Client, Auditor, Operator:
+		case Producer, API, Client, Operator:
 		}
 	}
 	switch role {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -16,6 +17,8 @@ type span struct {
 	start  int64 // the first offset that is still there
 	stable int64 // the last stable offset: what is below it is decided
 	end    int64 // the high watermark
+
+	open time.Duration // for how long the last stable offset has stood still below the high watermark
 }
 
 // topicState is a topic as Kafka knows it now.

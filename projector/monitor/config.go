@@ -52,6 +52,8 @@ func ReaderOf(p projector.Projection, topicPrefix string, store Positioner) (Rea
 type Config struct {
 	// Client are the options of the Kafka client: seed brokers, client id, TLS, SASL.
 	Client []kgo.Opt
+	// Topics are watched for open transactions beside those of the readers. Default: none.
+	Topics []string
 	// Interval is the time from the beginning of one look to the next. Default 500 ms.
 	Interval time.Duration
 	// Timeout bounds one look, half of it the stores' answers. Default 3 s.
@@ -100,9 +102,9 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// topicsOf are all topics that readers read, each once.
-func topicsOf(readers []Reader) []string {
-	var topics []string
+// topicsOf are all topics to look at, each once: those that readers read, and more.
+func topicsOf(readers []Reader, more []string) []string {
+	topics := slices.Clone(more)
 	for _, r := range readers {
 		topics = append(topics, r.Topics...)
 	}

@@ -16,6 +16,8 @@
 //   - kafka_consumergroup_group_lag_seconds is the age of the oldest record that the group has not processed and that a
 //     read_committed consumer can see. Markers, aborted records and records of open transactions have no age: when nothing
 //     else is left it is 0. A group without an offset is behind by the whole log: that is where it would begin.
+//   - kafka_partition_open_transaction_seconds is for how long this monitor has seen the last stable offset stand still with records behind
+//     it. All that is behind it is invisible and so has no age: where a transaction hangs, lag in time is 0.
 //   - projection_lag is the same in milliseconds, the largest of all partitions, by the position that the store itself keeps:
 //     the group's offsets are a copy, up to a second old. While the store does not answer, the copy is used.
 //   - Ages are the difference of two clocks: of this machine, and of whoever stamped the record (the producer's for events,

@@ -31,7 +31,7 @@ type projectionLag struct {
 type metrics struct {
 	stale time.Duration
 
-	lag, lagSeconds, offset, earliest, latest, undecided, projectionLag, projectionRecords, up, success *prometheus.Desc
+	lag, lagSeconds, offset, earliest, latest, undecided, open, projectionLag, projectionRecords, up, success *prometheus.Desc
 
 	seconds     prometheus.Histogram
 	fetches     prometheus.Counter
@@ -65,6 +65,7 @@ func newMetrics(stale time.Duration) *metrics {
 		earliest:          desc("kafka_partition_earliest_offset", "First offset of a partition.", "topic", "partition"),
 		latest:            desc("kafka_partition_latest_offset", "End offset of a partition.", "topic", "partition"),
 		undecided:         desc("kafka_partition_undecided_records", "Records behind the last stable offset: those of open transactions, and what waits behind them.", "topic", "partition"),
+		open:              desc("kafka_partition_open_transaction_seconds", "For how long the oldest open transaction of a partition has been seen: its last stable offset stands still, and records wait behind it; 0 when none do.", "topic", "partition"),
 		projectionLag:     desc("projection_lag", "Milliseconds since the oldest event was recorded that the projection does not hold; 0 when it holds all.", "projector"),
 		projectionRecords: desc("projection_lag_records", "Offsets between the projection's position in its store and the last stable offsets, of all partitions.", "projector"),
 		up:                desc("monitor_up", "1 when the last look saw all topics, groups and stores."),
@@ -113,7 +114,7 @@ func (m *metrics) topics(states map[string]*topicState, at time.Time) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.lag, m.lagSeconds, m.offset, m.earliest, m.latest, m.undecided, m.projectionLag, m.projectionRecords, m.up, m.success} {
+	for _, d := range []*prometheus.Desc{m.lag, m.lagSeconds, m.offset, m.earliest, m.latest, m.undecided, m.open, m.projectionLag, m.projectionRecords, m.up, m.success} {
 		out <- d
 	}
 	m.seconds.Describe(out)
@@ -152,6 +153,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 			gauge(m.earliest, float64(p.start), topic, partition)
 			gauge(m.latest, float64(p.end), topic, partition)
 			gauge(m.undecided, float64(p.end-p.stable), topic, partition)
+			gauge(m.open, p.open.Seconds(), topic, partition)
 		}
 	}
 	for group, r := range m.groups {

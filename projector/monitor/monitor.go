@@ -29,6 +29,7 @@ type Monitor struct {
 	fetcher   *fetcher
 	histories map[place]*history
 	ids       map[string]kadm.TopicID // whose histories these are
+	stands    map[place]stand
 	looks     int
 
 	mu    sync.Mutex
@@ -43,7 +44,7 @@ func New(cfg Config, readers ...Reader) *Monitor {
 	cfg = cfg.withDefaults()
 	return &Monitor{
 		cfg: cfg, readers: readers, log: cfg.Logger.With("subsystem", "monitor"), metrics: newMetrics(cfg.Stale),
-		histories: make(map[place]*history), ids: make(map[string]kadm.TopicID), ready: errNotStarted,
+		histories: make(map[place]*history), ids: make(map[string]kadm.TopicID), stands: make(map[place]stand), ready: errNotStarted,
 	}
 }
 
@@ -133,12 +134,13 @@ func (m *Monitor) look(ctx context.Context) error {
 	defer cancel()
 	begun := time.Now()
 	m.looks++
-	states, err := topics(ctx, m.admin, topicsOf(m.readers))
+	states, err := topics(ctx, m.admin, topicsOf(m.readers, m.cfg.Topics))
 	if err != nil {
 		return err
 	}
 	m.forgetOthers(states)
 	standings := m.standings(ctx)
+	asked := time.Now()
 	if err := spans(ctx, m.admin, states); err != nil {
 		return err
 	}
@@ -148,6 +150,7 @@ func (m *Monitor) look(ctx context.Context) error {
 			errs = append(errs, states[name].err)
 		}
 	}
+	m.stand(states, asked)
 	m.metrics.topics(states, time.Now())
 	errs = append(errs, m.readAhead(ctx, states, standings))
 	for i, r := range m.readers {
@@ -173,6 +176,37 @@ func (m *Monitor) forgetOthers(states map[string]*topicState) {
 		}
 		m.ids[name] = state.id
 		maps.DeleteFunc(m.histories, func(p place, _ *history) bool { return p.topic == name })
+		maps.DeleteFunc(m.stands, func(p place, _ stand) bool { return p.topic == name })
+	}
+}
+
+// stand is a last stable offset, and when it was first seen with records behind it: since then one transaction is open there, the
+// oldest. That takes no clock but ours, and no right to ask whose it is.
+type stand struct {
+	stable int64
+	since  time.Time
+}
+
+// stand says of each partition for how long its readers have been held up.
+func (m *Monitor) stand(states map[string]*topicState, asked time.Time) {
+	for name, state := range states {
+		if state.err != nil {
+			continue // a broker that is away does not end a transaction
+		}
+		for id, p := range state.partitions {
+			at := place{name, id}
+			s, seen := m.stands[at]
+			switch {
+			case p.end == p.stable:
+				delete(m.stands, at)
+				continue
+			case !seen || s.stable != p.stable:
+				s = stand{p.stable, asked}
+				m.stands[at] = s
+			}
+			p.open = asked.Sub(s.since)
+			state.partitions[id] = p
+		}
 	}
 }
 

@@ -346,3 +346,68 @@ func TestStoreIsSlow_LagIsAsOfTheQuestion(t *testing.T) {
 		t.Errorf("lag %v ms (there is one: %v), want at most %v: so old was the record when the store was asked", lag, ok, most)
 	}
 }
+
+// Where a transaction is left open nothing has an age any more, since nobody can see it; for how long that has been so is told by
+// itself. Transactions that end, one after another, are no such thing.
+func TestOpenTransaction_IsSeenToAge(t *testing.T) {
+	kafka := kit.Kafka(t)
+	prefix := kit.Prefix(t)
+	client := kafka.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	l := lagTopic{name: prefix + "log", group: prefix + "readers", admin: kadm.NewClient(client), client: client}
+	for _, topic := range []string{l.name, prefix + "unread"} {
+		must(l.admin.CreateTopic(t.Context(), 2, 1, nil, topic))(t)
+	}
+	reg, _ := starts(t, monitor.Config{Client: []kgo.Opt{kgo.SeedBrokers(kafka.Brokers()...)}, Topics: []string{prefix + "unread"}},
+		monitor.Reader{Group: l.group, Topics: []string{l.name}})
+	open := func(topic string, partition int) float64 {
+		v, ok := scrapeOf(t, reg)[fmt.Sprintf(`kafka_partition_open_transaction_seconds{partition="%d",topic=%q}`, partition, topic)]
+		if !ok {
+			return -1
+		}
+		return v
+	}
+	logtest.Eventually(t, func() error {
+		for _, topic := range []string{l.name, prefix + "unread"} {
+			if open(topic, 0) != 0 || open(topic, 1) != 0 {
+				return fmt.Errorf("before all: %v, %v", open(topic, 0), open(topic, 1))
+			}
+		}
+		return nil
+	})
+	unread := l.record(1, 0)
+	unread.Topic = prefix + "unread"
+	left := transaction(t, prefix+"left", l.record(1, time.Hour), unread)
+	begun := time.Now()
+	busy := transaction(t, prefix+"busy", l.record(0, 0))
+	most := 0.0
+	logtest.Eventually(t, func() error {
+		end(t, busy, true)
+		if err := busy.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := busy.ProduceSync(t.Context(), l.record(0, 0)).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, open(l.name, 0))
+		if a, b := open(l.name, 1), open(prefix+"unread", 1); a < 2 || b < 2 {
+			return fmt.Errorf("left open for %v: %v s, %v s", time.Since(begun), a, b)
+		}
+		return nil
+	})
+	if a := open(l.name, 1); a > time.Since(begun).Seconds()+1 || most >= a {
+		t.Errorf("left open for %v, it says %v s; where transactions follow one another %v s", time.Since(begun), a, most)
+	}
+	if age, ok := scrapeOf(t, reg).of("kafka_consumergroup_group_lag_seconds", l.group, l.name, 1); !ok || age != 0 {
+		t.Errorf("what nobody can see has an age: %v, %v", age, ok)
+	}
+	end(t, left, false)
+	end(t, busy, true)
+	logtest.Eventually(t, func() error {
+		for _, at := range []string{l.name, prefix + "unread"} {
+			if a := open(at, 1) + open(l.name, 0); a != 0 {
+				return fmt.Errorf("%s, after the end: %v s", at, a)
+			}
+		}
+		return nil
+	})
+}
