@@ -313,7 +313,7 @@ func (s *system) hang(topic string) {
 	if err := client.ProduceSync(s.t.Context(), &kgo.Record{Topic: topic, Key: []byte("k"), Value: []byte("v")}).FirstErr(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.until(fmt.Sprintf(`max(kafka_partition_undecided_records{topic=%q}) > 0`, topic))
+	s.until(fmt.Sprintf(`max(kafka_partition_undecided_records{topic=%[1]q}) > 0 and max(kafka_partition_open_transaction_seconds{topic=%[1]q}) > 3`, topic))
 	if err := client.EndTransaction(s.t.Context(), kgo.TryAbort); err != nil {
 		s.t.Fatal(err)
 	}
