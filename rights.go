@@ -49,7 +49,7 @@ func rolesOf(command string) []rights.Role {
 		return []rights.Role{rights.Monitor}
 	case "all", "demo":
 		return []rights.Role{rights.Producer, rights.Projector, rights.API, rights.Monitor}
-	case "events", "aggregate", "trace", "verify", "topics":
+	case "events", "aggregate", "trace", "verify", "topics", "doctor":
 		return []rights.Role{rights.Auditor}
 	case "dlq":
 		if command == "dlq retry" || command == "dlq drop" {

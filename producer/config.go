@@ -13,6 +13,9 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
+// DefaultTransactionTimeout is Config's.
+const DefaultTransactionTimeout = 10 * time.Second
+
 // Protocols of a consumer group.
 const (
 	GroupClassic  = "classic"
@@ -120,7 +123,7 @@ func (c Config) withDefaults() Config {
 	set(&c.SnapshotEvents, 50_000)
 	set(&c.DecideTimeout, 5*time.Second)
 	set(&c.MaxPollRecords, 10_000)
-	set(&c.TransactionTimeout, 10*time.Second)
+	set(&c.TransactionTimeout, DefaultTransactionTimeout)
 	set(&c.SessionTimeout, 10*time.Second)
 	set(&c.RestoreStall, 90*time.Second)
 	if c.Logger == nil {

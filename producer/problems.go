@@ -110,16 +110,13 @@ func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfi
 	for _, p := range detail.Partitions {
 		s.Replication = min(s.Replication, int16(len(p.Replicas)))
 	}
-	if n := s.Partitions; n != s.Spec.Partitions {
+	if n := s.Partitions; n != s.Spec.Partitions && s.Spec.Partitions > 0 {
 		problem(Refusal, fmt.Sprintf("set --kafka-partitions %d if that is what was meant", n),
 			"has %d partitions, wanted %d: all topics of a kind need the same number", n, s.Spec.Partitions)
 	}
-	switch more := "add replicas with `kafka-reassign-partitions.sh`"; {
-	case s.Replication < s.Spec.Replication:
-		problem(Warning, more+fmt.Sprintf(", or set --kafka-replication %d if that is what was meant", s.Replication),
+	if s.Replication < s.Spec.Replication {
+		problem(Warning, fmt.Sprintf("add replicas with `kafka-reassign-partitions.sh`, or set --kafka-replication %d if that is what was meant", s.Replication),
 			"has %d replicas, wanted %d: what is in them is gone with as many brokers", s.Replication, s.Spec.Replication)
-	case s.Replication == 1:
-		problem(Advice, more+" once there are more brokers", "has one copy, as was asked for: with its disk all of it is gone")
 	}
 	found, err := configs.On(name, nil)
 	if err == nil {
@@ -134,6 +131,7 @@ func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfi
 	})
 	broken([]need{{key: minInsync, holds: func(string) bool { return false }}}, found.Configs, func(_ need, value string) {
 		n, err := strconv.Atoi(value)
+		s.MinInsync = n
 		wanted := max(s.Spec.insync, 1)
 		switch {
 		case err != nil:
@@ -148,6 +146,20 @@ func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfi
 			problem(Warning, alter(minInsync, strconv.Itoa(n-1)), "has %s=%d and as many replicas: when one broker is away, nothing can be written", minInsync, n)
 		}
 	})
+}
+
+// replicas looks at what changes by the hour, which keeps nobody from starting.
+func (s *TopicState) replicas(detail kadm.TopicDetail) {
+	for _, p := range detail.Partitions.Sorted() {
+		switch {
+		case p.Err != nil || p.Leader < 0:
+			s.Unled = append(s.Unled, p.Partition)
+		case len(p.ISR) < s.MinInsync:
+			s.Short = append(s.Short, p.Partition)
+		case len(p.ISR) < len(p.Replicas):
+			s.Behind = append(s.Behind, p.Partition)
+		}
+	}
 }
 
 const (

@@ -77,6 +77,18 @@ func Topics(cfg Config, kind string) []TopicSpec {
 	}
 }
 
+// KafkaTopics are Kafka's own topics that transactions and groups rest on. Their number of partitions is Kafka's affair.
+func KafkaTopics(cfg Config) []TopicSpec {
+	cfg = cfg.withDefaults()
+	spec := func(name string) TopicSpec {
+		return TopicSpec{Name: name, Replication: cfg.Replication, insync: cfg.MinInsync, needs: []need{
+			is("unclean.leader.election.enable", "false", "a broker that was behind could lead, and what became of transactions would be forgotten"),
+			is("cleanup.policy", "compact", "what is there is kept for as long as it is needed, whatever its age"),
+		}}
+	}
+	return []TopicSpec{spec("__transaction_state"), spec("__consumer_offsets")}
+}
+
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // topology is what the broker says the kind's topics are.
@@ -161,6 +173,10 @@ type TopicState struct {
 	Exists      bool
 	Partitions  int32
 	Replication int16     // of the partition with the fewest replicas
+	MinInsync   int       // 0: not told
+	Unled       []int32   // partitions without a leader
+	Short       []int32   // with fewer replicas in sync than MinInsync: they can't be written
+	Behind      []int32   // with some replica that is not in sync
 	Problems    []Problem // those that keep a producer from starting, and lesser ones
 }
 
@@ -170,7 +186,7 @@ func InspectTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]
 	for i, s := range specs {
 		names[i] = s.Name
 	}
-	details, err := adm.ListTopics(ctx, names...)
+	details, err := adm.ListTopicsWithInternal(ctx, names...)
 	if err != nil {
 		return nil, fmt.Errorf("look up topics %v: %w", names, err)
 	}
@@ -194,6 +210,7 @@ func InspectTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]
 		states[i] = TopicState{Spec: s}
 		if slices.Contains(there, s.Name) {
 			states[i].inspect(details[s.Name], configs)
+			states[i].replicas(details[s.Name])
 		}
 	}
 	return states, nil

@@ -43,8 +43,8 @@ func at(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func Abort(ctx context.Context, cl *kgo.Client, o Open) error {
 	adm := kadm.NewClient(cl)
 	switch {
-	case o.Ending():
-		return Judge(o) // whatever is forced: a marker would tear it
+	case o.Ending(), !o.Shown:
+		return Judge(o) // whatever is forced: a marker could tear it
 	case o.Known():
 		err := Fence(ctx, cl, o.ID, o.ProducerID, o.epoch, o.Timeout)
 		if err != nil && !errors.Is(err, kerr.ProducerFenced) && !errors.Is(err, kerr.InvalidProducerEpoch) { // it has ended meanwhile
