@@ -22,6 +22,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/embedded/registry"
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/process"
+	"github.com/ledgerline-es/ledgerline/internal/rights"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -321,6 +322,44 @@ func TestDoctor_TransactionThatHoldsUpWriting_IsSeenNamedAndEnded(t *testing.T) 
 	}
 	if found := mine(); len(found) != 0 {
 		t.Errorf("afterwards: %+v", found)
+	}
+}
+
+// A login that may see little says what it could not see, and ends nothing that somebody may still mean.
+func TestDoctor_LoginThatSeesLittle_SaysSo(t *testing.T) {
+	f := newFortress(t)
+	f.build()
+	examine := func(args ...string) string {
+		t.Helper()
+		_, out, said := f.run(f.user(rights.Auditor), append([]string{"doctor", "--kafka-replication", "1"}, args...)...)
+		return out + said
+	}
+	out := examine()
+	for _, want := range []string{
+		"advice: brokers do not tell this login their settings; give its login DescribeConfigs on the cluster", "advice: topic __transaction_state is not shown to this login; ",
+		"advice: group " + f.prefix + "account-summary has no member; nothing waits for it yet; ", "\nall is well\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q, but\n%s", want, out)
+		}
+	}
+	stranger := f.kafka.Admin(t, kgo.TransactionalID(f.prefix+"stranger"), kgo.TransactionTimeout(10*time.Minute), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := stranger.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := stranger.ProduceSync(t.Context(), &kgo.Record{Topic: f.topics.Commands, Key: []byte("ann"), Value: []byte("v")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	out = examine("--older-than", "0s")
+	name := regexp.MustCompile(regexp.QuoteMeta(f.topics.Commands) + `/0/\d+`).FindString(out)
+	if name == "" || !strings.Contains(out, "error: transaction "+name+" transactional id (not known), producer id ") || !strings.Contains(out, "let a login look that may describe all transactional ids") {
+		t.Errorf("it says\n%s", out)
+	}
+	if out := examine("--abort", "--transaction", name, "--force"); !strings.Contains(out, "this login may not describe all transactional ids, so that a coordinator may know it") {
+		t.Errorf("forced without seeing:\n%s", out)
+	}
+	if err := stranger.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
+		t.Errorf("its owner could not commit: %v", err)
 	}
 }
 

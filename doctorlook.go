@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -155,16 +156,16 @@ func (d *doctor) groups(ctx context.Context) error {
 		return fmt.Errorf("list groups: %w", err)
 	}
 	for _, r := range all {
-		// One that has no right to see a group finds that out by its offsets.
-		offsets, ok := d.adm.FetchManyOffsets(ctx, r.group)[r.group]
-		if err := offsets.Err; !ok || err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		// A login that has no right to see a group finds that out by its offsets.
+		offsets, err := d.offsets(ctx, r.group)
+		if err != nil {
 			return fmt.Errorf("read the offsets of group %s: %w", r.group, err)
 		}
 		state := strings.ToLower(listed[r.group].State)
 		if state != "" && state != "empty" && state != "dead" {
 			continue
 		}
-		where, err := d.waiting(ctx, r, offsets.Fetched)
+		where, err := d.waiting(ctx, r, offsets)
 		switch {
 		case err != nil:
 			return err
@@ -175,6 +176,26 @@ func (d *doctor) groups(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// coordinatorTimeout is how long a group's coordinator may take to be there: who asks first in a new cluster has it made.
+const coordinatorTimeout = 15 * time.Second
+
+func (d *doctor) offsets(ctx context.Context, group string) (kadm.OffsetResponses, error) {
+	for deadline := time.Now().Add(coordinatorTimeout); ; {
+		answer := d.adm.FetchManyOffsets(ctx, group)[group]
+		switch err := answer.Err; {
+		case errors.Is(err, kerr.GroupIDNotFound):
+			return nil, nil
+		case !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.NotCoordinator), time.Now().After(deadline):
+			return answer.Fetched, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // errSomething ends a reading at its first record.

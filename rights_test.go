@@ -109,7 +109,7 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 		{rights.Operator, all, []string{"dlq", "retry", "--all"}},
 		{rights.Client, all, []string{"publish", "account", "FreezeAccount", "--id", "ann"}},
 		{rights.Auditor, func(r rights.Right) bool {
-			return rights.OperationName(r.Operation) == "Read" && r.Name != schemas.PinsTopic(f.prefix)
+			return rights.OperationName(r.Operation) == "Read" && r.Name != schemas.PinsTopic(f.prefix) && r.Name != f.topics.Snapshots
 		}, append([]string{"trace", "open-1"}, f.stores...)},
 		{rights.Auditor, func(r rights.Right) bool {
 			return rights.OperationName(r.Operation) == "Read" && r.Name == schemas.PinsTopic(f.prefix)
@@ -117,7 +117,12 @@ func TestRights_EachRoleWorksWithJustThem_AndNamesTheOneThatIsMissing(t *testing
 		{rights.Auditor, func(r rights.Right) bool {
 			return strings.HasPrefix(rights.OperationName(r.Operation), "Describe") && rights.ResourceName(r.Resource) == "topic"
 		}, []string{"topics", "--kafka-replication", "1"}},
-		{rights.Auditor, func(r rights.Right) bool { return rights.ResourceName(r.Resource) == "group" }, []string{"aggregate", "show", "account", "ann"}},
+		{rights.Auditor, func(r rights.Right) bool {
+			return rights.ResourceName(r.Resource) == "group" && r.Name == f.prefix+"account.producer"
+		}, []string{"aggregate", "show", "account", "ann"}},
+		{rights.Auditor, func(r rights.Right) bool {
+			return rights.ResourceName(r.Resource) == "group" || r.Name == f.topics.Snapshots
+		}, []string{"doctor", "--kafka-replication", "1"}},
 	} {
 		for _, g := range f.granted[c.role] {
 			if !c.names(g.Right) {
