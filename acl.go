@@ -69,7 +69,7 @@ named for each: the role "all" is producer, projector, api and monitor.
 of the principals that are named, whatever it is about. Both want a login that may alter the cluster.
 --login asks which of the rights of the roles named by --roles the login of this command itself has not.
 
-Nobody needs rights in the cluster itself: topics are created beforehand, by "topics create" or "topics plan", and producers
+Nobody needs rights in the cluster itself, but to end a transaction that hangs (doctor --abort): topics are created beforehand, by "topics create" or "topics plan", and producers
 write idempotently by their right to write (brokers from 2.8 on). An entry for Read or Write includes Describe.`,
 		Example: fmt.Sprintf(`  %[1]s topics acl --script > acls.sh
   %[1]s topics acl --apply --producer-principal User:ledger-producer --projector-principal User:ledger-projector

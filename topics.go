@@ -142,7 +142,7 @@ func (a *App) printTopics(states []producer.TopicState, asJSON bool) error {
 			for _, p := range s.Problems {
 				if p.Level == producer.Refusal { // doctor tells the others, too
 					d.State, differs = "differs", true
-					d.Problems = append(d.Problems, p.Error())
+					d.Problems = append(d.Problems, p.Err().Error())
 				}
 			}
 		}

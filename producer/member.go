@@ -199,8 +199,8 @@ func (m *member) examine(ctx context.Context, adm *kadm.Client) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range slices.Concat(lesser, more) {
-		if p.Level == Warning && !m.warned[p.Error()] {
-			m.warned[p.Error()] = true
+		if p.Level == Warning && !m.warned[p.Where+p.What] {
+			m.warned[p.Where+p.What] = true
 			m.log.Warn("what this producer rests on is not as it should be", "where", p.Where, "what", p.What, "remedy", p.Remedy)
 		}
 	}
@@ -214,7 +214,8 @@ func (m *member) tooLong(err error) error {
 	}
 	i := slices.IndexFunc(brokerNeeds(m.cfg), func(n need) bool { return n.key == maxTransaction })
 	n := brokerNeeds(m.cfg)[i]
-	return fmt.Errorf("%w: %w", Problem{Refusal, "the coordinator's broker", fmt.Sprintf("has a %s below %s: %s", n.key, n.mend, n.why), n.remedy(), ErrBroker}, err)
+	p := Problem{Refusal, "the coordinator's broker", fmt.Sprintf("has a %s below %s: %s", n.key, n.mend, n.why), n.remedy(), ErrBroker}
+	return fmt.Errorf("%w: %w", p.Err(), err)
 }
 
 // instance is the group's name for a static member; "" for one that is not.

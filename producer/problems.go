@@ -25,7 +25,7 @@ const (
 	Refusal Level = "error"   // a promise is broken: no producer starts
 )
 
-// Problem is how a topic, or a broker, differs from how it has to be. As an error it is an ErrTopic or an ErrBroker.
+// Problem is how a topic, or a broker, differs from how it has to be.
 type Problem struct {
 	Level  Level
 	Where  string // such as "topic account.events"
@@ -35,20 +35,15 @@ type Problem struct {
 	kind error
 }
 
-// Error names where, what and the remedy.
-func (p Problem) Error() string {
-	return fmt.Sprintf("%v: %s %s; %s", p.kind, p.Where, p.What, p.Remedy)
-}
-
-// Unwrap gives ErrTopic or ErrBroker.
-func (p Problem) Unwrap() error { return p.kind }
+// Err is an ErrTopic or an ErrBroker that names where, what and the remedy.
+func (p Problem) Err() error { return fmt.Errorf("%w: %s %s; %s", p.kind, p.Where, p.What, p.Remedy) }
 
 // sift tells the problems that keep a producer from starting from the others.
 func sift(all []Problem) (lesser []Problem, err error) {
 	var errs []error
 	for _, p := range all {
 		if p.Level == Refusal {
-			errs = append(errs, p)
+			errs = append(errs, p.Err())
 		} else {
 			lesser = append(lesser, p)
 		}

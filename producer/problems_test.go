@@ -66,7 +66,7 @@ func TestTopics_EachSettingThatMatters_IsTold(t *testing.T) {
 			}
 			for _, p := range lesser {
 				if p.Level == c.level {
-					said = p.Error()
+					said = p.Err().Error()
 				}
 			}
 			for _, part := range []string{c.topic, c.key + "=" + c.value, c.want, "kafka-configs.sh --alter --entity-type topics --entity-name " + c.topic + " --add-config " + c.key + "="} {
@@ -89,7 +89,7 @@ func TestTopics_EachSettingThatMatters_IsTold(t *testing.T) {
 	more := s.config()
 	more.Replication, more.MinInsync = 3, 2
 	lesser, err := producer.EnsureTopics(t.Context(), adm, producer.Topics(more, "account"))
-	if err != nil || len(lesser) != len(specs) || lesser[0].Level != producer.Warning || !strings.Contains(lesser[0].Error(), "has 1 replicas, wanted 3") {
+	if err != nil || len(lesser) != len(specs) || lesser[0].Level != producer.Warning || !strings.Contains(lesser[0].Err().Error(), "has 1 replicas, wanted 3") {
 		t.Errorf("one copy where three are wanted: %v, %v", lesser, err)
 	}
 }
@@ -136,13 +136,13 @@ func TestBrokers_AsKafkaShipsThem(t *testing.T) {
 	s := realSystem(t)
 	adm := kadm.NewClient(s.kafka())
 	found, err := producer.InspectBrokers(t.Context(), adm, s.config())
-	if err != nil || len(found) != 1 || found[0].Level != producer.Advice || !strings.Contains(found[0].Error(), "set add.partitions.to.txn.retry.backoff.ms=1") {
+	if err != nil || len(found) != 1 || found[0].Level != producer.Advice || !strings.Contains(found[0].Err().Error(), "set add.partitions.to.txn.retry.backoff.ms=1") {
 		t.Errorf("stock brokers: %v, %v", found, err)
 	}
 	long := s.config()
 	long.TransactionTimeout = time.Hour
 	found, err = producer.InspectBrokers(t.Context(), adm, long)
-	if err != nil || len(found) != 2 || found[0].Level != producer.Refusal || !strings.Contains(found[0].Error(), "transaction.max.timeout.ms=900000, wanted at least 3600000") {
+	if err != nil || len(found) != 2 || found[0].Level != producer.Refusal || !strings.Contains(found[0].Err().Error(), "transaction.max.timeout.ms=900000, wanted at least 3600000") {
 		t.Errorf("transactions of an hour: %v, %v", found, err)
 	}
 }

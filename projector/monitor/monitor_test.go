@@ -321,7 +321,7 @@ func TestStoreIsSlow_LagIsAsOfTheQuestion(t *testing.T) {
 	asked := make(chan time.Time, 100)
 	slow := func(context.Context) (map[int32]projector.SnapshotPosition, error) {
 		asked <- time.Now()
-		time.Sleep(300 * time.Millisecond) // the slowness itself
+		<-time.After(300 * time.Millisecond) // the slowness itself
 		return map[int32]projector.SnapshotPosition{0: {}}, nil
 	}
 	exact := func(context.Context) (map[int32]projector.SnapshotPosition, error) {
