@@ -23,9 +23,12 @@ const (
 	Apicurio   Name = "apicurio"    // apicurio-registry-app-<version>-runner.jar and lib/
 	Postgres   Name = "postgres"    // bin/postgres, bin/initdb, lib/, share/
 	ClickHouse Name = "chdb"        // libchdb.so
+
+	// KafkaStreams is no server: only the benchmark of the write side needs it, which fetches it.
+	KafkaStreams Name = "kafka-streams" // libs/*.jar to compile and run programs with
 )
 
-// Names are all components.
+// Names are the servers.
 func Names() []Name { return []Name{Kafka, KafkaTools, Apicurio, Postgres, ClickHouse} }
 
 // contents is a file (glob) that tells that a folder holds the component.
@@ -35,6 +38,8 @@ var contents = map[Name]string{
 	Apicurio:   "apicurio-registry-app-*-runner.jar",
 	Postgres:   "bin/postgres",
 	ClickHouse: "libchdb.*",
+
+	KafkaStreams: "libs/kafka-streams-*.jar",
 }
 
 //go:embed deps.lock

@@ -23,7 +23,7 @@ func TestLock_IsCompleteAndRoundTrips(t *testing.T) {
 	if lock.format() != lockText {
 		t.Error("deps.lock is not as the command writes it: run go run ./internal/deps/cmd/deps -update-lock")
 	}
-	for _, name := range Names() {
+	for _, name := range append(Names(), KafkaStreams) {
 		c, err := lock.find(name, "linux/amd64")
 		if err != nil {
 			t.Error(err)
@@ -83,6 +83,10 @@ func TestOverride_IsUsedAndChecked(t *testing.T) {
 func TestMissingTool_IsNamedWithItsRemedy(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	t.Setenv("PATH", t.TempDir())
+	t.Setenv("JAVA_HOME", "")
+	if _, err := Javac(); err == nil || !strings.Contains(err.Error(), "apt-get install openjdk-17-jdk-headless") {
+		t.Errorf("Javac = %v, want the remedy", err)
+	}
 	for name, want := range map[Name]string{Kafka: "mvn is not installed: apt-get install maven", ClickHouse: "npm is not installed: apt-get install npm"} {
 		if name == ClickHouse && runtime.GOOS+"/"+runtime.GOARCH != "linux/amd64" {
 			continue // there is no package for it here, and that is said first

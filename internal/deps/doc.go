@@ -5,5 +5,7 @@
 // A folder in the cache is complete or absent: it is made beside and renamed. Several processes may fetch at once; the
 // first does, the others wait for it.
 //
+// Kafka Streams is beside them for the benchmark that compares the write side with it; nothing else fetches it.
+//
 // To move to another version, edit it in deps.lock and run `go run ./internal/deps/cmd/deps -update-lock`.
 package deps

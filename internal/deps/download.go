@@ -21,9 +21,10 @@ const mavenPlugin = "org.apache.maven.plugins:maven-dependency-plugin:2.10"
 
 // howToGet is the remedy for a missing tool.
 var howToGet = map[string]string{
-	"mvn":  "apt-get install maven",
-	"java": "apt-get install openjdk-17-jre-headless",
-	"npm":  "apt-get install npm",
+	"mvn":   "apt-get install maven",
+	"java":  "apt-get install openjdk-17-jre-headless",
+	"javac": "apt-get install openjdk-17-jdk-headless",
+	"npm":   "apt-get install npm",
 }
 
 // tools checks that what download needs is installed.
@@ -40,18 +41,23 @@ func (f fetcher) tools(c component) error {
 }
 
 // Java is the program that runs Kafka and Apicurio: $JAVA_HOME's, else the first in the path.
-func Java() (string, error) {
+func Java() (string, error) { return ofJava("java") }
+
+// Javac is the compiler beside it.
+func Javac() (string, error) { return ofJava("javac") }
+
+func ofJava(name string) (string, error) {
 	if home := os.Getenv("JAVA_HOME"); home != "" {
-		java := filepath.Join(home, "bin", "java")
-		if _, err := os.Stat(java); err == nil {
-			return java, nil
+		path := filepath.Join(home, "bin", name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
 		}
 	}
-	java, err := exec.LookPath("java")
+	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", fmt.Errorf("java is not installed: %s (Debian, Ubuntu), or set JAVA_HOME to a Java 17 or later", howToGet["java"])
+		return "", fmt.Errorf("%s is not installed: %s (Debian, Ubuntu), or set JAVA_HOME to a Java 17 or later", name, howToGet[name])
 	}
-	return java, nil
+	return path, nil
 }
 
 // download lets the component's tool put its files into the folder loaded. work is a scratch folder. With clean, the

@@ -6,11 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
-// UpdateLock fetches every component of the lock file at path anew, for all platforms and past all caches, and writes the
-// sha256 of what came into it. Names, platforms and coordinates stay as they stand there.
-func UpdateLock(ctx context.Context, path string, w io.Writer) error {
+// UpdateLock fetches every component of the lock file at path anew, or those named, for all platforms and past all caches, and
+// writes the sha256 of what came into it. Names, platforms and coordinates stay as they stand there.
+func UpdateLock(ctx context.Context, path string, w io.Writer, names ...Name) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -23,8 +24,16 @@ func UpdateLock(ctx context.Context, path string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range names {
+		if !slices.ContainsFunc(lock, func(c component) bool { return c.name == name }) {
+			return fmt.Errorf("no component %q in %s: write its line first", name, path)
+		}
+	}
 	f := fetcher{root: root, progress: w}
 	for i := range lock {
+		if len(names) > 0 && !slices.Contains(names, lock[i].name) {
+			continue
+		}
 		if err := f.pin(ctx, &lock[i]); err != nil {
 			return fmt.Errorf("pin %s for %s: %w", lock[i], lock[i].platform, err)
 		}
