@@ -1,0 +1,91 @@
+package write
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ledgerline-es/ledgerline/bank"
+	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// ledgerline runs a producer with the bank's rules over a backlog.
+func (p *plant) ledgerline(prefix, state string) result {
+	counted := prometheus.NewRegistry()
+	r := p.run(nameOurs, "", prefix, producer.Group(prefix, "account"), func() running { return within(p.startLedgerline(prefix, state, counted)) })
+	topics := schemas.TopicsOf(prefix, "account")
+	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(p.end(topics.Commands))}
+	return r
+}
+
+func (p *plant) startLedgerline(prefix, state string, metrics prometheus.Registerer) (stop func()) {
+	cfg := p.config(prefix, state)
+	cfg.Metrics = metrics
+	return p.background(func(ctx context.Context) {
+		if err := producer.New(cfg, bank.Account).Run(ctx); err != nil {
+			p.b.Error(err)
+		}
+	})
+}
+
+// config of a producer under a prefix.
+func (p *plant) config(prefix, state string) producer.Config {
+	return producer.Config{
+		Brokers: p.brokers, Registry: p.registry, TopicPrefix: prefix, Partitions: partitions, Replication: 1, MinInsync: 1, StateDir: state,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+}
+
+// restarted is how a producer came back.
+type restarted struct {
+	ready time.Duration
+	heap  float64 // MiB in use by the whole process, after collecting garbage
+}
+
+// restart starts a producer that has everything to restore and nothing to decide, until it is ready.
+func (p *plant) restart(prefix, state string) (r restarted) {
+	ctx, cancel := context.WithCancel(p.b.Context())
+	defer cancel()
+	again, started := producer.New(p.config(prefix, state), bank.Account), time.Now()
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := again.Run(ctx); err != nil {
+			p.b.Error(err)
+		}
+	})
+	for again.Ready() != nil {
+		if time.Since(started) > 10*time.Minute {
+			p.b.Fatal("not ready: ", again.Ready())
+		}
+		<-time.After(time.Millisecond)
+	}
+	r.ready = time.Since(started)
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	r.heap = float64(m.HeapAlloc) / (1 << 20)
+	cancel()
+	running.Wait()
+	return r
+}
+
+func counter(b *testing.B, reg *prometheus.Registry, name string) float64 {
+	families, err := reg.Gather()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	b.Fatalf("no metric %s", name)
+	return 0
+}
