@@ -23,7 +23,7 @@ type trail struct {
 type digests [partitions]uint64
 
 // audit reads back what was written for the commands of a prefix: none may have done less work than another, or more. There is a reply
-// to each command and an event for each that was accepted, and the sequences of each account have no gaps.
+// to each command and an event for each that was accepted (once: a repetition gets the first reply again), and the sequences of each account have no gaps.
 func (p *plant) audit(r result, prefix string) (t trail) {
 	topics := schemas.TopicsOf(prefix, "account")
 	serde := schemas.NewSerde(schemas.NewCodec(p.registry), topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType)
@@ -44,7 +44,7 @@ func (p *plant) audit(r result, prefix string) (t trail) {
 		if err != nil {
 			p.b.Fatalf("%s: reply in partition %d at offset %d: %v", r, rec.Partition, rec.Offset, err)
 		}
-		if reply.Outcome == producer.Accepted {
+		if reply.Outcome == producer.Accepted && !reply.Duplicate {
 			accepted++
 		}
 	})

@@ -41,6 +41,42 @@ func newPlant(b *testing.B, commands int) *plant {
 
 // stage makes the topics of a prefix and publishes commands that nobody has processed: accounts are opened before.
 func (p *plant) stage(commands int) (prefix string) {
+	random := rand.New(rand.NewPCG(1, 2))
+	return p.staged(func(publish func(id string, c account.Command, headers ...kgo.RecordHeader)) {
+		for n := range p.accounts {
+			publish(accountID(n), &account.OpenAccount{Owner: "benchmark", Currency: "EUR"})
+		}
+		for n := range commands {
+			publish(accountID(random.IntN(p.accounts)), &account.DepositMoney{AmountMinor: int64(p.accounts + n), Category: "bench"})
+		}
+	})
+}
+
+func accountID(n int) string { return fmt.Sprintf("account-%07d", n) }
+
+// stageOdd publishes what the others leave out: commands that are rejected, repeated, or under an id that was used.
+func (p *plant) stageOdd() (prefix string) {
+	return p.staged(func(publish func(id string, c account.Command, headers ...kgo.RecordHeader)) {
+		for n := range 100 {
+			id, under := accountID(n), kgo.RecordHeader{Key: schemas.HeaderID, Value: fmt.Appendf(nil, "order-%d", n)}
+			publish(id, &account.DepositMoney{AmountMinor: 1})
+			publish(id, &account.OpenAccount{Currency: "EUR"})
+			publish(id, &account.OpenAccount{Owner: "benchmark", Currency: "euro"})
+			publish(id, &account.OpenAccount{Owner: "benchmark", Currency: "EUR"})
+			publish(id, &account.OpenAccount{Owner: "benchmark", Currency: "EUR"})
+			publish(id, &account.DepositMoney{AmountMinor: 1 << 40, Currency: "EUR", Operation: "cash", Counterparty: "bench"}, under)
+			publish(id, &account.DepositMoney{AmountMinor: 0})
+			publish(id, &account.DepositMoney{AmountMinor: 1, Currency: "USD"})
+			publish(id, &account.DepositMoney{AmountMinor: 1 << 53})
+			publish(id, &account.DepositMoney{AmountMinor: 1 << 40, Currency: "EUR", Operation: "cash", Counterparty: "bench"}, under)
+			publish(id, &account.DepositMoney{AmountMinor: 1 << 41}, under)
+			publish(id, &account.DepositMoney{AmountMinor: 7})
+		}
+	})
+}
+
+// staged makes the topics of a prefix and publishes commands.
+func (p *plant) staged(all func(publish func(id string, c account.Command, headers ...kgo.RecordHeader))) (prefix string) {
 	prefix = kit.Prefix(p.b)
 	p.topics(prefix)
 	topics := schemas.TopicsOf(prefix, "account")
@@ -48,19 +84,13 @@ func (p *plant) stage(commands int) (prefix string) {
 	if err := serde.Register(p.b.Context()); err != nil {
 		p.b.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(1, 2))
-	for n := range p.accounts + commands {
-		id, record := n, account.Command(&account.OpenAccount{Owner: "benchmark", Currency: "EUR"})
-		if n >= p.accounts {
-			id, record = random.IntN(p.accounts), &account.DepositMoney{AmountMinor: int64(n), Category: "bench"}
-		}
-		value, err := serde.Append(nil, record)
+	all(func(id string, c account.Command, headers ...kgo.RecordHeader) {
+		value, err := serde.Append(nil, c)
 		if err != nil {
 			p.b.Fatal(err)
 		}
-		key := fmt.Sprintf("account-%07d", id)
-		p.publish(&kgo.Record{Topic: topics.Commands, Partition: schemas.Partition(key, partitions), Key: []byte(key), Value: value})
-	}
+		p.publish(&kgo.Record{Topic: topics.Commands, Partition: schemas.Partition(id, partitions), Key: []byte(id), Value: value, Headers: headers})
+	})
 	p.flush()
 	return prefix
 }

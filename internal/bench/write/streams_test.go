@@ -90,6 +90,19 @@ func (g *program) run(prefix string, s streamsSetting) result {
 	return g.p.run(who, s.String(), prefix, g.application(prefix), func() running { return g.start(prefix, s) })
 }
 
+// prove holds its rules and its window against Ledgerline's, with commands that are rejected, repeated, or under an id that was used.
+func (g *program) prove() {
+	odd := g.p.stageOdd()
+	copied := g.p.copied(odd)
+	r := g.p.ledgerline(odd, g.p.b.TempDir())
+	setting := standardSetting
+	setting.window = true
+	other := g.run(copied, setting)
+	if g.p.audit(other, copied) != g.p.audit(r, odd) {
+		g.p.b.Fatalf("%s wrote other records than %s for commands that are rejected or repeated", other, r)
+	}
+}
+
 // application is the one that all starts under a prefix share.
 func (g *program) application(prefix string) string { return prefix + "streams" }
 

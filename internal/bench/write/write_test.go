@@ -52,6 +52,7 @@ func measure(b *testing.B) {
 	}
 	if other != nil {
 		other.prepare(p.copied(warm))
+		other.prove()
 		best, steady := settings[0], 0.0
 		for _, s := range settings {
 			if r := c.over(ours, func(prefix string) result { return other.run(prefix, s) }, reference); r.steady > steady {

@@ -114,6 +114,9 @@ final class Bank implements Processor<byte[], byte[], byte[], byte[]> {
             if (owner.length == 0) {
                 return Answer.rejected(a.version, "owner_missing", "an account needs an owner");
             }
+            if (!isCurrency(currency)) {
+                return Answer.rejected(a.version, "currency_invalid", '"' + new String(currency, UTF_8) + "\" is no ISO 4217 code: give three capital letters");
+            }
             if (deposit != 0) {
                 throw new IllegalArgumentException("an account opened with a deposit: the benchmark sends none, and there is no rule for it here");
             }
@@ -153,6 +156,15 @@ final class Bank implements Processor<byte[], byte[], byte[], byte[]> {
             return new Answer(ACCEPTED, NONE, NONE, next.version, next.version, next.version);
         }
         throw new IllegalArgumentException("a command with the schema id " + schema + ": there is no rule for it here");
+    }
+
+    private static boolean isCurrency(byte[] code) {
+        for (byte b : code) {
+            if (b < 'A' || b > 'Z') {
+                return false;
+            }
+        }
+        return code.length == 3;
     }
 
     /** Forwards the event whose value is written, and keeps the account as it is after it. */
