@@ -51,8 +51,9 @@ func streamsSettings(b *testing.B, name, standard string) (all []streamsSetting)
 	}
 	for one := range strings.SplitSeq(text, ";") {
 		s := standardSetting
-		for _, field := range strings.Fields(one) {
-			if err := s.set(field); err != nil {
+		for field := range strings.FieldsSeq(one) {
+			var err error
+			if s, err = s.with(field); err != nil {
 				b.Fatalf("%s is %q: %q: %v", name, text, field, err)
 			}
 		}
@@ -61,7 +62,8 @@ func streamsSettings(b *testing.B, name, standard string) (all []streamsSetting)
 	return all
 }
 
-func (s *streamsSetting) set(field string) (err error) {
+// with is the setting after one field of its text.
+func (s streamsSetting) with(field string) (_ streamsSetting, err error) {
 	key, value, _ := strings.Cut(field, "=")
 	switch key {
 	case "threads":
@@ -79,7 +81,7 @@ func (s *streamsSetting) set(field string) (err error) {
 	default:
 		err = fmt.Errorf("no such setting: there are threads, commit, linger, store and cache, and \"off\" for all")
 	}
-	return err
+	return s, err
 }
 
 func whole(text string, least int) (int, error) {

@@ -7,7 +7,7 @@
 //	BENCH_STREAMS=off BENCH_STREAMS_LATENCY=off make bench-write
 //
 // Kafka Streams keeps the accounts in a state store, whose changelog stands where Ledgerline has its snapshots. It runs without and with
-// a window store in which repeated commands are found. Without it it does what the bare loop does; with it, what Ledgerline does.
+// a window store in which repeated commands are found: without, it does what the bare loop does; with it, what Ledgerline does.
 // Not compared is what Ledgerline does beyond: senders' numbers, expected versions, forwarding, dead letters, positions in the log.
 package write
 
