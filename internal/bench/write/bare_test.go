@@ -2,9 +2,12 @@ package write
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
+	"slices"
+	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -15,7 +18,8 @@ func (p *plant) bare(prefix string, as shape) result {
 	return p.run(nameBare, "", prefix, prefix+"bare", func() running { return within(p.startBare(prefix, as)) })
 }
 
-// startBare starts the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances.
+// startBare starts the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances. Names in headers
+// and replies are each command's own: a thousand equal records would be compressed to half of what the others have to send.
 func (p *plant) startBare(prefix string, as shape) (stop func()) {
 	topics, group := schemas.TopicsOf(prefix, "account"), prefix+"bare"
 	gts, err := kgo.NewGroupTransactSession(
@@ -29,6 +33,7 @@ func (p *plant) startBare(prefix string, as shape) (stop func()) {
 	return p.background(func(ctx context.Context) {
 		defer gts.Close()
 		balances, owed := map[string]int64{}, 0.0
+		before, after := around(as.reply)
 		failed := func(_ *kgo.Record, err error) {
 			if err != nil && ctx.Err() == nil {
 				p.b.Error(err)
@@ -46,8 +51,12 @@ func (p *plant) startBare(prefix string, as shape) (stop func()) {
 			fetches.EachRecord(func(r *kgo.Record) {
 				id := string(r.Key)
 				balances[id]++
-				gts.Produce(ctx, &kgo.Record{Topic: topics.Events, Partition: r.Partition, Key: fmt.Appendf(nil, "%s/%d", id, balances[id]), Value: as.event.Value, Headers: as.event.Headers}, failed)
-				gts.Produce(ctx, &kgo.Record{Topic: topics.Replies, Partition: r.Partition, Key: r.Key, Value: as.reply.Value, Headers: as.reply.Headers}, failed)
+				name := strconv.AppendInt(append(append([]byte("account/"), id...), '/'), balances[id], 10)
+				place := strconv.AppendInt(append(strconv.AppendInt(append(append(make([]byte, 0, 48), r.Topic...), '/'), int64(r.Partition), 10), '/'), r.Offset, 10)
+				hash := strconv.AppendUint(make([]byte, 0, 16), xxhash.Sum64(r.Value), 16)
+				reply := append(append(binary.AppendVarint(append(make([]byte, 0, 96), before...), int64(len(place))), place...), after...)
+				gts.Produce(ctx, &kgo.Record{Topic: topics.Events, Partition: r.Partition, Key: name[len("account/"):], Value: as.event.Value, Headers: own(as.event.Headers, name, place, hash)}, failed)
+				gts.Produce(ctx, &kgo.Record{Topic: topics.Replies, Partition: r.Partition, Key: r.Key, Value: reply, Headers: own(as.reply.Headers, place, nil, hash)}, failed)
 				for owed += as.snapshots; owed >= 1; owed-- {
 					gts.Produce(ctx, &kgo.Record{Topic: topics.Snapshots, Partition: r.Partition, Key: r.Key, Value: as.event.Value}, failed)
 				}
@@ -58,4 +67,27 @@ func (p *plant) startBare(prefix string, as shape) (stop func()) {
 			}
 		}
 	})
+}
+
+// around is a reply's value before and after the id of its command, its first field.
+func around(reply *kgo.Record) (before, after []byte) {
+	const schema = 5 // bytes: a zero, and the schema's id
+	length, n := binary.Varint(reply.Value[schema:])
+	return reply.Value[:schema], reply.Value[schema+n+int(length):]
+}
+
+// own are the headers of a record with those that differ from record to record.
+func own(all []kgo.RecordHeader, id, cause, hash []byte) []kgo.RecordHeader {
+	all = slices.Clone(all)
+	for i := range all {
+		switch all[i].Key {
+		case schemas.HeaderID:
+			all[i].Value = id
+		case schemas.HeaderCausationID:
+			all[i].Value = cause
+		case schemas.HeaderCommandHash:
+			all[i].Value = hash
+		}
+	}
+	return all
 }
