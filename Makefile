@@ -94,6 +94,11 @@ bench-system: ## `ledgerline benchmark` against the bank on the real servers; BE
 bench-write: ## the write side beside the bare client and Kafka Streams on Apache Kafka; BENCH_COMMANDS=1000000, BENCH_ACCOUNTS=100000, BENCH_STREAMS=off, BENCH_JSON=file
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/write
 
+.PHONY: chaos
+chaos: ## producers and brokers killed, stopped and continued under load for CHAOS_TIME=10m each; CHAOS_SEED=n repeats a run's decisions
+	@CHAOS_TIME=$(or $(CHAOS_TIME),10m) CLUSTER_CHAOS_TIME=$(or $(CHAOS_TIME),10m) CHAOS_SEED=$(or $(CHAOS_SEED),1) \
+		go test -race -count=1 -v -timeout 4h -run 'Chaos|BrokersOfAClusterKilled' ./producer
+
 .PHONY: vuln
 vuln: ## known vulnerabilities, from the internet
 	@$(call TOOL,govulncheck) ./...

@@ -111,11 +111,17 @@ func (k *KafkaServer) Tool(t testing.TB, name string, args ...string) string {
 type kafka struct {
 	port, controller int
 	secured          *secured // nil: it lets everybody in
+	peers            *peers   // nil: it is alone
+	node             int      // among its peers
+	formatted        bool
 }
 
 func (k *kafka) name() string {
-	if k.secured != nil {
+	switch {
+	case k.secured != nil:
 		return "kafka-secured"
+	case k.peers != nil:
+		return fmt.Sprintf("kafka-%s-%d", k.peers.cluster, k.node)
 	}
 	return "kafka"
 }
@@ -157,6 +163,9 @@ func (k *kafka) settings(dir string) map[string]string {
 	if k.secured != nil {
 		maps.Copy(s, k.secured.settings(k))
 	}
+	if k.peers != nil {
+		maps.Copy(s, k.peers.settings(k.node))
+	}
 	return s
 }
 
@@ -180,7 +189,7 @@ func (k *kafka) start(ctx context.Context, dir string, log io.Writer) (running, 
 	}
 	jvm := []string{"-Dlog4j2.configurationFile=" + filepath.Join(dir, "log4j2.properties"), "-cp", filepath.Join(home, "libs", "*")}
 	properties := filepath.Join(dir, "server.properties")
-	if k.port == 0 {
+	if !k.formatted {
 		if err := k.format(ctx, java, jvm, dir, properties, log); err != nil {
 			return nil, fmt.Errorf("format its storage: %w", err)
 		}
@@ -196,11 +205,16 @@ func (k *kafka) start(ctx context.Context, dir string, log io.Writer) (running, 
 }
 
 func (k *kafka) format(ctx context.Context, java string, jvm []string, dir, properties string, log io.Writer) error {
-	broker := kafka{secured: k.secured}
+	broker, id := *k, newClusterID()
+	broker.formatted = true
 	var errs [3]error
-	broker.port, errs[0] = process.FreePort()
-	broker.controller, errs[1] = process.FreePort()
 	var more []string
+	if k.peers != nil {
+		id = k.peers.cluster // its peers must know its ports before it starts
+	} else {
+		broker.port, errs[0] = process.FreePort()
+		broker.controller, errs[1] = process.FreePort()
+	}
 	if k.secured != nil {
 		errs[2], more = k.secured.prepare(dir), k.secured.format()
 	}
@@ -217,18 +231,22 @@ func (k *kafka) format(ctx context.Context, java string, jvm []string, dir, prop
 	if err := os.WriteFile(filepath.Join(dir, "log4j2.properties"), []byte(logSettings), 0o600); err != nil {
 		return err
 	}
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails
-	id[0] &= 0x3f        // the id must not begin with a dash
 	err := process.Run(ctx, process.Spec{
 		Name: "kafka.tools.StorageTool", Path: java, Dir: dir, Log: log,
 		Args: slices.Concat([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1"}, jvm, []string{"kafka.tools.StorageTool", "format",
-			"--cluster-id", base64.RawURLEncoding.EncodeToString(id), "--config", properties}, more),
+			"--cluster-id", id, "--config", properties}, more),
 	})
 	if err == nil {
 		*k = broker
 	}
 	return err
+}
+
+func newClusterID() string {
+	id := make([]byte, 16)
+	_, _ = rand.Read(id) // never fails
+	id[0] &= 0x3f        // the id must not begin with a dash
+	return base64.RawURLEncoding.EncodeToString(id)
 }
 
 const answerTimeout = 2 * time.Second
