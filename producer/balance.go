@@ -41,7 +41,11 @@ func (b *balancer) JoinGroupMetadata(topics []string, _ map[string][]int32, _ in
 	slices.Sort(has.Warm)
 	meta := kmsg.NewConsumerMemberMetadata()
 	meta.Topics = topics
-	meta.UserData, _ = json.Marshal(has) // numbers: never fails
+	data, err := json.Marshal(has)
+	if err != nil {
+		panic(err) // numbers can be encoded
+	}
+	meta.UserData = data
 	return meta.AppendTo(nil)
 }
 

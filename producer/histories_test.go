@@ -99,9 +99,8 @@ func (s *system) race(clients, accounts int, seed uint64) (check func()) {
 						reply = other
 					}
 				}
-				for have := seen[a].Load(); have < reply.Version && !seen[a].CompareAndSwap(have, reply.Version); have = seen[a].Load() {
-				}
 				mu.Lock()
+				seen[a].Store(max(seen[a].Load(), reply.Version))
 				history = append(history, porcupine.Operation{ClientId: n, Input: write, Call: int64(call), Output: reply, Return: int64(returned.Sub(begun))})
 				mu.Unlock()
 			}
