@@ -92,6 +92,10 @@ func (s *Settler) Settle(ctx context.Context, what string, letters []Letter) err
 		return fmt.Errorf("settle dead letters: nothing was done: %w", taken(err))
 	}
 	if err := s.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		if errors.Is(err, kerr.UnknownServerError) {
+			// Kafka 4.3 says no better when it fences us for somebody at this very moment (it finds the state PREPARE_EPOCH_FENCE).
+			err = fmt.Errorf("%w, or the broker failed (%w)", ErrTaken, err)
+		}
 		return fmt.Errorf("settle dead letters: list shows whether they are: %w", taken(err))
 	}
 	for _, l := range letters {
