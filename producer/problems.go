@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // What topics and brokers have to be stands in Topics and in brokerNeeds, and nowhere else: a producer refuses to start on what breaks a
@@ -101,6 +102,13 @@ func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfi
 	alter := func(key, value string) string {
 		return fmt.Sprintf("mend it with `kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=%s`", name, key, value)
 	}
+	found, err := configs.On(name, nil)
+	if err == nil {
+		err = found.Err
+	}
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return // one broker has heard of it, another has not yet, or not any more
+	}
 	s.Exists, s.Partitions, s.Replication = true, int32(len(detail.Partitions)), math.MaxInt16
 	for _, p := range detail.Partitions {
 		s.Replication = min(s.Replication, int16(len(p.Replicas)))
@@ -112,10 +120,6 @@ func (s *TopicState) inspect(detail kadm.TopicDetail, configs kadm.ResourceConfi
 	if s.Replication < s.Spec.Replication {
 		problem(Warning, fmt.Sprintf("add replicas with `kafka-reassign-partitions.sh`, or set --kafka-replication %d if that is what was meant", s.Replication),
 			"has %d replicas, wanted %d: what is in them is gone with as many brokers", s.Replication, s.Spec.Replication)
-	}
-	found, err := configs.On(name, nil)
-	if err == nil {
-		err = found.Err
 	}
 	if err != nil {
 		problem(Refusal, "its producer, and whoever looks at it, needs the right to describe its settings", "can't be looked at: %v", err)

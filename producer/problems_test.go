@@ -146,3 +146,27 @@ func TestBrokers_AsKafkaShipsThem(t *testing.T) {
 		t.Errorf("transactions of an hour: %v, %v", found, err)
 	}
 }
+
+// In a cluster the broker that is asked may not have heard yet of a topic that was made a moment ago: that is no reason to give up.
+func TestTopics_NotKnownEverywhereYet_AreWaitedFor(t *testing.T) {
+	cluster := kit.FakeKafka(t)
+	s := systemOn(t, cluster.Brokers(), kit.FakeRegistry(t), "")
+	adm := kadm.NewClient(s.kafka())
+	asked := 0
+	cluster.ControlKey(kmsg.NewPtrDescribeConfigsRequest().Key(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if asked++; asked > 2 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, r := range req.(*kmsg.DescribeConfigsRequest).Resources {
+			unknown := kmsg.NewDescribeConfigsResponseResource()
+			unknown.ResourceType, unknown.ResourceName, unknown.ErrorCode = r.ResourceType, r.ResourceName, kerr.UnknownTopicOrPartition.Code
+			resp.Resources = append(resp.Resources, unknown)
+		}
+		return resp, nil, true
+	})
+	if _, err := producer.EnsureTopics(t.Context(), adm, producer.Topics(s.config(), "account")); err != nil || asked < 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}

@@ -149,14 +149,7 @@ func createTopic(ctx context.Context, adm *kadm.Client, s TopicSpec, configs map
 }
 
 func checkTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]Problem, error) {
-	names := make([]string, len(specs))
-	for i, s := range specs {
-		names[i] = s.Name
-	}
-	if err := awaitTopics(ctx, adm, names); err != nil {
-		return nil, err
-	}
-	states, err := InspectTopics(ctx, adm, specs)
+	states, err := awaitTopics(ctx, adm, specs)
 	if err != nil {
 		return nil, err
 	}
@@ -216,29 +209,42 @@ func InspectTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]
 	return states, nil
 }
 
-// awaitTopics asks for the topics until all are known: after a creation some broker may not have heard of it yet.
-func awaitTopics(ctx context.Context, adm *kadm.Client, names []string) error {
-	deadline := time.Now().Add(30 * time.Second)
+// topicsTimeout is how long the brokers of a cluster have to tell each other of topics that were just made.
+const topicsTimeout = 30 * time.Second
+
+// awaitTopics looks at topics until all are there: after a creation some broker may not have heard of it yet.
+func awaitTopics(ctx context.Context, adm *kadm.Client, specs []TopicSpec) ([]TopicState, error) {
+	deadline := time.Now().Add(topicsTimeout)
 	for {
-		details, err := adm.ListTopics(ctx, names...)
-		if err == nil {
-			err = details.Error()
+		states, err := InspectTopics(ctx, adm, specs)
+		var missing []string
+		for _, s := range states {
+			if !s.Exists {
+				missing = append(missing, s.Spec.Name)
+			}
 		}
-		unknown := errors.Is(err, kerr.UnknownTopicOrPartition)
 		switch {
-		case err == nil:
-			return nil
-		case unknown && time.Now().After(deadline):
-			return fmt.Errorf("look up topics %v: %w: they could not be created; `topics plan` prints what is needed", names, err)
-		case !unknown && !kerr.IsRetriable(errors.Unwrap(err)):
-			return fmt.Errorf("look up topics %v: %w", names, err)
+		case err == nil && len(missing) == 0:
+			return states, nil
+		case err != nil && !retriable(err):
+			return nil, err
+		case err != nil && time.Now().After(deadline):
+			return nil, err
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("look up topics %v: %w: they could not be created; `topics plan` prints what is needed", missing, kerr.UnknownTopicOrPartition)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// retriable says whether any error in a chain is one that Kafka means to pass.
+func retriable(err error) bool {
+	var k *kerr.Error
+	return errors.As(err, &k) && k.Retriable
 }
 
 // readTopology asks what the topics are now.
