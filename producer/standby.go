@@ -226,7 +226,9 @@ func (s *standby) apply(ctx context.Context, fetches kgo.Fetches) {
 			err = part.save(minSaved)
 		}
 		for _, f := range list {
-			err = cmpErr(err, f.Err)
+			if err == nil && errors.Is(f.Err, kerr.OffsetOutOfRange) {
+				err = f.Err // deleted before it was read
+			}
 			if f.Topic == s.restorer.writer.topics.Events && f.LastStableOffset >= 0 {
 				part.lag = max(0, f.LastStableOffset-part.eventsNext)
 			}
@@ -238,13 +240,6 @@ func (s *standby) apply(ctx context.Context, fetches kgo.Fetches) {
 		}
 	}
 	s.observe()
-}
-
-func cmpErr(err, other error) error {
-	if err == nil && errors.Is(other, kerr.OffsetOutOfRange) {
-		return other
-	}
-	return err
 }
 
 // changed says that what this member owns has changed.
