@@ -75,6 +75,9 @@ func (r *restorer) bounds(ctx context.Context, adm *kadm.Client, partitions []in
 
 // recent are the offsets from which replies must be read, so that each partition's answers since its time are found.
 func (r *restorer) recent(ctx context.Context, adm *kadm.Client, since map[int32]time.Time) (kadm.ListedOffsets, error) {
+	if len(since) == 0 {
+		return kadm.ListedOffsets{}, nil // standbys have them all
+	}
 	oldest := time.Now()
 	for _, t := range since {
 		if t.Before(oldest) {
