@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -22,28 +23,120 @@ func (s *session) rewind(ctx context.Context) error {
 	return nil
 }
 
+// batch is what one transaction decides, partition by partition. Partitions are decided side by side; in each, and so for each aggregate,
+// the order is that of the log.
+type batch []*portion
+
+// portion is what was polled of one partition.
+type portion struct {
+	book     *book
+	inputs   []*polled
+	commands []command // of all inputs
+
+	unsure []int64            // offsets of replies that tell whether …
+	maybe  map[commandID]bool // … these commands are repetitions
+}
+
+// polled is what was polled of one input of a partition.
+type polled struct {
+	input
+	records []*kgo.Record
+	waits   *kgo.Record // the first that the registry can't tell the schema of: none is taken now …
+	why     error       // … and this is what it said
+}
+
+func (b batch) size() (n int) {
+	for _, p := range b {
+		n += len(p.commands)
+	}
+	return n
+}
+
+// sideBySide does something with each of several things that have nothing to do with each other, and returns when all is done.
+func sideBySide[T any](all []T, do func(T) error) error {
+	if len(all) == 1 {
+		return do(all[0])
+	}
+	var g errgroup.Group
+	for _, one := range all {
+		g.Go(func() error { return do(one) })
+	}
+	return g.Wait()
+}
+
 // read reads the polled records of owned partitions and decodes them, before a transaction begins: a registry that does not
 // answer must not hold a transaction open. It is incomplete when records were polled of a partition that has no book: it was lost
 // since, or what the group assigned to us is not known yet.
-func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []command, complete bool, err error) {
-	batch = make([]command, 0, fetches.NumRecords())
-	complete = true
-	first := map[input]int64{}
+func (s *session) read(ctx context.Context, fetches kgo.Fetches) (all batch, complete bool, err error) {
+	if all, complete = s.portions(fetches); !complete {
+		return nil, false, nil
+	}
 	look, cancel := context.WithTimeout(ctx, registryPatience)
 	defer cancel()
-	var failed error
-	fetches.EachRecord(func(rec *kgo.Record) {
-		at := input{rec.Topic, rec.Partition}
-		if _, ok := first[at]; !ok {
-			first[at] = rec.Offset
+	_ = sideBySide(all, func(p *portion) error { // what fails is of one input
+		n := 0
+		for _, in := range p.inputs {
+			n += len(in.records)
 		}
-		if s.books[rec.Partition] == nil {
+		p.commands = make([]command, 0, n)
+		for _, in := range p.inputs {
+			s.readInput(look, p, in)
+		}
+		p.lookBack()
+		return nil
+	})
+	for _, p := range all {
+		for _, in := range p.inputs {
+			if in.waits != nil {
+				s.hold(ctx, in)
+			}
+		}
+		if err := s.resolveReplies(ctx, p.commands); err != nil {
+			return nil, true, err
+		}
+	}
+	return slices.DeleteFunc(all, func(p *portion) bool { return len(p.commands) == 0 }), true, nil
+}
+
+// portions puts together what belongs to one partition, what comes from other aggregates first. What is polled again is left out.
+func (s *session) portions(fetches kgo.Fetches) (all batch, complete bool) {
+	complete = true
+	of, inputs := map[int32]*portion{}, map[input]*polled{}
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		at := input{f.Topic, f.Partition}
+		if len(f.Records) == 0 || s.astray[at] || s.held[at] != nil {
+			return
+		}
+		b := s.books[f.Partition]
+		if b == nil {
 			complete = false
+			return
 		}
-		if failed != nil || !complete || s.astray[at] || s.held[at] != nil {
-			return // it is polled again
+		in := inputs[at]
+		if in == nil {
+			in = &polled{input: at}
+			inputs[at] = in
+			p := of[f.Partition]
+			if p == nil {
+				p = &portion{book: b}
+				of[f.Partition] = p
+				all = append(all, p)
+			}
+			if p.inputs = append(p.inputs, in); f.Topic == s.writer.topics.Internal {
+				slices.Reverse(p.inputs)
+			}
 		}
-		c := readCommand(rec)
+		in.records = append(in.records, f.Records...)
+	})
+	return all, complete
+}
+
+// readInput reads and decodes the commands of one input: all, or none if one has to wait.
+func (s *session) readInput(look context.Context, p *portion, in *polled) {
+	before := len(p.commands)
+	for _, rec := range in.records {
+		p.commands = append(p.commands, readCommand(rec))
+		c := &p.commands[len(p.commands)-1]
 		if c.refused == nil || c.refused.elsewhere {
 			if size := overhead(rec); len(rec.Value) > s.cfg.MaxCommandBytes || size > maxOverhead || len(rec.Headers) > maxHeaders {
 				c.refused = refuse(CodeTooLarge, "the command has %d bytes, and %d in its key and %d headers: at most %d, and %d in the key and %d headers",
@@ -51,30 +144,35 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (batch []comman
 			}
 		}
 		if c.refused == nil {
-			c.refused = s.books[rec.Partition].fatality(rec)
+			c.refused = p.book.fatality(rec)
 		}
 		if c.refused == nil && (schemas.Partition(c.id, s.writer.partitions) == rec.Partition || mutant.Is(mutant.Forward)) {
-			if err := s.decode(look, &c); err != nil {
-				// A transaction commits all that was polled of a partition or nothing: none of it is taken now.
-				s.hold(ctx, rec, first[at], err)
-				batch = slices.DeleteFunc(batch, func(c command) bool { return input{c.rec.Topic, c.rec.Partition} == at })
+			if err := s.decode(look, c); err != nil {
+				in.waits, in.why = rec, err
+				p.commands = p.commands[:before]
 				return
 			}
 		}
-		if c.reply.topic != "" {
-			to, why, err := s.replies.resolve(ctx, c.reply, c.id)
-			if err != nil {
-				failed = err
-				return
-			}
-			c.replyCopy = to
-			if c.refused == nil {
-				c.refused = why
-			}
+	}
+}
+
+// resolveReplies finds where copies of replies go, of those commands that ask for one.
+func (s *session) resolveReplies(ctx context.Context, commands []command) error {
+	for i := range commands {
+		c := &commands[i]
+		if c.reply.topic == "" {
+			continue
 		}
-		batch = append(batch, c)
-	})
-	return batch, complete, failed
+		to, why, err := s.replies.resolve(ctx, c.reply, c.id)
+		if err != nil {
+			return err
+		}
+		c.replyCopy = to
+		if c.refused == nil {
+			c.refused = why
+		}
+	}
+	return nil
 }
 
 // registryPatience is how long look-ups in the registry may hold up a batch.
@@ -94,16 +192,16 @@ func (s *session) decode(look context.Context, c *command) error {
 	return nil
 }
 
-// hold stops fetching a partition until the registry can say what the schema of one of its records is; then it is polled again
-// from an offset on. Other partitions go on meanwhile.
-func (s *session) hold(ctx context.Context, rec *kgo.Record, from int64, err error) {
+// hold stops fetching an input until the registry can say what the schema of one of its records is; then it is polled again from where
+// this poll began, for a transaction commits all that was polled of it or nothing. Others go on meanwhile.
+func (s *session) hold(ctx context.Context, in *polled) {
 	known := make(chan struct{})
-	s.held[input{rec.Topic, rec.Partition}] = known
-	s.state.set(fmt.Errorf("waiting for the schema registry: %w", err))
-	s.log.Warn("waiting for the schema registry", "error", err, "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset)
+	s.held[in.input] = known
+	s.state.set(fmt.Errorf("waiting for the schema registry: %w", in.why))
+	s.log.Warn("waiting for the schema registry", "error", in.why, "topic", in.topic, "partition", in.partition, "offset", in.waits.Offset)
 	cl := s.gts.Client()
-	cl.PauseFetchPartitions(map[string][]int32{rec.Topic: {rec.Partition}})
-	cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{rec.Topic: {rec.Partition: {Epoch: -1, Offset: from}}})
+	cl.PauseFetchPartitions(map[string][]int32{in.topic: {in.partition}})
+	cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{in.topic: {in.partition: {Epoch: -1, Offset: in.records[0].Offset}}})
 	go func() {
 		defer close(known)
 		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
@@ -112,7 +210,7 @@ func (s *session) hold(ctx context.Context, rec *kgo.Record, from int64, err err
 				return
 			case <-time.After(wait):
 			}
-			if _, err := s.machine.decodeCommand(ctx, rec.Value); !errors.Is(err, schemas.ErrRegistryUnavailable) {
+			if _, err := s.machine.decodeCommand(ctx, in.waits.Value); !errors.Is(err, schemas.ErrRegistryUnavailable) {
 				return
 			}
 		}

@@ -27,7 +27,8 @@ type book struct {
 	next       map[string]int64 // input topic → offset of the next record to process
 	nextBefore map[string]int64 // as it was before the open transaction
 	marks      map[markKey]sourceSeen
-	out        []*kgo.Record // of the last command
+	out        []*kgo.Record // of the last command …
+	reply      ledgerline.Reply
 	watched    *watched
 
 	trial   *ledgerline.Trial // how processes fared that decided here before
@@ -172,7 +173,8 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 // answer writes a reply, and remembers it when a repetition is to get it again.
 func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, error) {
 	r.CommandID, r.Code, r.Message = c.meta.CommandID, clip(r.Code, maxText), clip(r.Message, maxMessage) // a rule may have quoted anything
-	own, copied, err := b.writer.reply(c, &r, remember)
+	b.reply = r                                                                                           // a copy that lasts: each reply would be an allocation
+	own, copied, err := b.writer.reply(c, &b.reply, remember)
 	if err != nil {
 		return result{}, err
 	}

@@ -136,6 +136,9 @@ func (a *agenda) forget() {
 	a.changed, a.kept, a.mended = a.changed[:0], a.kept[:0], a.mended[:0]
 }
 
+// maxUnkept is how many places of the window are kept in memory alone: where commands are rejected, no event has them saved.
+const maxUnkept = 4096
+
 // flushEvery is how often the store is put on disk.
 const flushEvery = 5 * time.Second
 
@@ -160,7 +163,11 @@ func (b *book) save(n int) error {
 	if len(a.saving) == 0 && !a.incomplete {
 		to.events = max(to.events, a.savingTo)
 	}
-	if to.events != b.store.has.events || b.store.full() || n < 0 && to != b.store.has {
+	behind := len(b.window.unkept)
+	if to.events != b.store.has.events || b.store.full() || behind >= maxUnkept || n < 0 && (to != b.store.has || behind > 0) {
+		if err := b.window.keep(b.store, &to); err != nil {
+			return err
+		}
 		if err := b.store.apply(to); err != nil {
 			return err
 		}

@@ -27,6 +27,8 @@ type partitionLog struct {
 	restorer *restorer
 	events   []*kgo.Record // by offset; nil: a marker
 	notes    []*kgo.Record // the snapshots topic
+	replies  []*kgo.Record
+	answered []commandID // by the reply's offset
 	commands int64
 	book     *book
 	balances map[string]int64 // the model: what committed deposits come to
@@ -56,6 +58,7 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 	topics, codec := schemas.TopicsOf("", "account"), schemas.NewCodec(schemas.NewRegistry(kit.FakeRegistry(t)))
 	m := def.machine(codec, topics)
 	w := &writer{
+		slab: slab{pools: &slabPools{}},
 		kind: "account", topics: topics, partitions: 1,
 		replies:     schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:       schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
@@ -75,7 +78,7 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 	t.Cleanup(cache.Unref)
 	return &restorer{
 		cfg: Config{Window: time.Hour}.withDefaults(), machine: m, writer: w, log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil, "account"),
-		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache, watched: &watched{},
+		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache, watched: make([]watched, 1),
 	}
 }
 
@@ -89,7 +92,8 @@ func (l *partitionLog) must(err error) {
 func (l *partitionLog) transaction() {
 	commit := rapid.IntRange(0, 3).Draw(l.t, "commit") > 0
 	balances, versions, numbers := maps.Clone(l.balances), maps.Clone(l.versions), maps.Clone(l.numbers)
-	var events, notes []*kgo.Record
+	var events, notes, replies []*kgo.Record
+	var ids []commandID
 	for range rapid.IntRange(1, 12).Draw(l.t, "commands") {
 		id, amount := fmt.Sprint("a", rapid.IntRange(0, 15).Draw(l.t, "aggregate")), rapid.Int64Range(-1, 5).Draw(l.t, "amount")
 		rec := &kgo.Record{Topic: l.restorer.writer.topics.Commands, Offset: l.commands, Key: []byte(id), Timestamp: time.Now()}
@@ -111,8 +115,12 @@ func (l *partitionLog) transaction() {
 			versions[id]++
 		}
 		for _, rec := range res.records {
-			if rec.Topic == l.restorer.writer.topics.Events {
+			switch rec.Topic {
+			case l.restorer.writer.topics.Events:
 				events = append(events, rec)
+			case l.restorer.writer.topics.Replies:
+				rec.Timestamp = c.rec.Timestamp
+				replies, ids = append(replies, rec), append(ids, c.windowID)
 			}
 		}
 	}
@@ -131,6 +139,11 @@ func (l *partitionLog) transaction() {
 		return append(log, nil)
 	}
 	l.events, l.notes = place(l.events, events), place(l.notes, notes)
+	for i, id := range ids {
+		l.answered = append(l.answered, id)
+		replies[i].Offset = int64(len(l.replies))
+		l.replies = append(l.replies, replies[i])
+	}
 	l.must(l.book.commit())
 	l.must(l.book.save(rapid.IntRange(-1, 4).Draw(l.t, "save")))
 	l.balances, l.versions, l.numbers = balances, versions, numbers
@@ -144,7 +157,7 @@ func (l *partitionLog) bounds() bounds {
 	}
 	return bounds{
 		starts: kadm.ListedOffsets{topics.Events: listed(topics.Events, 0), topics.Snapshots: listed(topics.Snapshots, 0)},
-		ends:   kadm.ListedOffsets{topics.Events: listed(topics.Events, len(l.events)), topics.Snapshots: listed(topics.Snapshots, len(l.notes))},
+		ends:   kadm.ListedOffsets{topics.Events: listed(topics.Events, len(l.events)), topics.Snapshots: listed(topics.Snapshots, len(l.notes)), topics.Replies: listed(topics.Replies, len(l.replies))},
 	}
 }
 
@@ -172,6 +185,9 @@ func (l *partitionLog) bring(part *restoring, compacted bool) (read int) {
 			continue
 		}
 		l.must(r.replay(context.Background(), part, []*kgo.Record{rec}))
+	}
+	for _, rec := range l.replies[part.window.end:] {
+		l.must(r.replayReply(context.Background(), part, rec))
 	}
 	from, err := r.settle(context.Background(), part, l.bounds())
 	l.must(err)
@@ -229,6 +245,14 @@ func (l *partitionLog) check() {
 			l.t.Fatalf("%s has number %d of its sender, the model says %d", id, last.sequence, l.numbers[id])
 		}
 		l.must(shelf.trim())
+	}
+	for offset, id := range l.answered {
+		if at := l.book.window.places[id.hash]; at != int64(offset) {
+			l.t.Fatalf("the reply to %s is known at offset %d, it stands at %d", id.command, at, offset)
+		}
+	}
+	if n := l.book.window.len(); n != len(l.answered) {
+		l.t.Fatalf("%d answers are remembered, %d were given", n, len(l.answered))
 	}
 	if got := l.book.next[l.restorer.writer.topics.Commands]; len(l.notes) > 0 && got > l.commands {
 		l.t.Fatalf("next command is %d of %d", got, l.commands)

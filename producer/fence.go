@@ -2,6 +2,7 @@ package producer
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -42,6 +43,17 @@ func (l *ledger) write(rec *kgo.Record, topics schemas.Topics) {
 	case topics.Events, topics.Snapshots, topics.Replies:
 		l.written[rec.Partition] = true
 	}
+}
+
+// add takes in what was done in partitions that have a ledger of their own.
+func (l *ledger) add(other *ledger) {
+	for topic, parts := range other.processed {
+		if l.processed[topic] == nil {
+			l.processed[topic] = map[int32]int64{}
+		}
+		maps.Copy(l.processed[topic], parts)
+	}
+	maps.Copy(l.written, other.written)
 }
 
 // permit is called with the request that would commit the offsets; an error makes the transaction abort.

@@ -64,6 +64,7 @@ func (m *member) session(ctx context.Context) error {
 	w := &writer{
 		kind:      kind,
 		source:    []byte("/ledgerline/" + kind),
+		slab:      slab{pools: &slabPools{}},
 		topics:    topics,
 		replies:   schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
@@ -112,7 +113,7 @@ func (m *member) session(ctx context.Context) error {
 	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
 	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
 	given.settle = taker.settleOffsets
-	deciding := &watched{}
+	deciding := make([]watched, m.cfg.Partitions)
 	restorer := &restorer{
 		cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
 		limits: limits{
@@ -152,7 +153,7 @@ func (m *member) session(ctx context.Context) error {
 	watching.Go(func() {
 		pin.watch(ctx, plain, pinned, 5*time.Second, func(err error) { s.fatal.Store(&err) })
 	})
-	watching.Go(func() { deciding.watch(ctx, m.cfg.DecideTimeout, s.endless) })
+	watching.Go(func() { watch(ctx, deciding, m.cfg.DecideTimeout, s.endless) })
 	watching.Go(func() { s.purge(ctx) })
 	if s.standby != nil {
 		watching.Go(func() { s.standby.run(ctx) })

@@ -22,33 +22,36 @@ const (
 
 // recall reads the replies again to which commands of a batch may be repetitions: those whose ids have a hash that the window knows.
 // What it finds is at hand until the transaction ends. It comes before the transaction begins, so that nothing is held open meanwhile.
-func (s *session) recall(ctx context.Context, batch []command) error {
-	wanted := map[int32][]int64{}
-	ids := map[commandID]bool{}
-	for i := range batch {
-		c := &batch[i]
-		b := s.books[c.rec.Partition]
-		if c.refused != nil || b.seen(c.rec) {
-			continue
-		}
-		c.windowID = idOf(c.id, c.meta.CommandID)
-		if offsets := b.window.toRecall(c.windowID); len(offsets) > 0 {
-			wanted[c.rec.Partition] = append(wanted[c.rec.Partition], offsets...)
-			ids[c.windowID] = true
-		}
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
+func (s *session) recall(ctx context.Context, all batch) error {
 	ctx, cancel := context.WithTimeout(ctx, recallTimeout)
 	defer cancel()
-	for p, offsets := range wanted {
-		slices.Sort(offsets)
-		if err := s.recallFrom(ctx, p, slices.Compact(offsets), ids); err != nil {
-			return fmt.Errorf("read replies again from %s partition %d: %w", s.writer.topics.Replies, p, err)
+	for _, p := range all {
+		if err := s.recallFrom(ctx, p.book.partition, p.unsure, p.maybe); err != nil {
+			return fmt.Errorf("read replies again from %s partition %d: %w", s.writer.topics.Replies, p.book.partition, err)
 		}
 	}
 	return nil
+}
+
+// lookBack finds the commands that may be repetitions, and where it stands what they are.
+func (p *portion) lookBack() {
+	for i := range p.commands {
+		c := &p.commands[i]
+		if c.refused != nil || p.book.seen(c.rec) {
+			continue
+		}
+		c.windowID = idOf(c.id, c.meta.CommandID)
+		offsets := p.book.window.toRecall(c.windowID)
+		if len(offsets) == 0 {
+			continue
+		}
+		if p.maybe == nil {
+			p.maybe = map[commandID]bool{}
+		}
+		p.unsure, p.maybe[c.windowID] = append(p.unsure, offsets...), true
+	}
+	slices.Sort(p.unsure)
+	p.unsure = slices.Compact(p.unsure)
 }
 
 // recallFrom reads one partition's replies at some offsets, which are ascending.

@@ -66,7 +66,7 @@ func envelope(headers []kgo.RecordHeader, id, typ, source []byte) []kgo.RecordHe
 // own is a writer for one book.
 func (w *writer) own() *writer {
 	own := *w
-	own.slab, own.timeText = slab{}, nil
+	own.slab, own.timeText = slab{pools: w.slab.pools}, nil
 	return &own
 }
 

@@ -32,9 +32,9 @@ type restorer struct {
 	log      *slog.Logger
 	metrics  *metrics
 	takeover *takeover
-	standby  *standby // which may have what is to be restored; nil without standbys
-	onlooker bool     // it restores for a standby, and ends nobody's transaction
-	watched  *watched
+	standby  *standby  // which may have what is to be restored; nil without standbys
+	onlooker bool      // it restores for a standby, and ends nobody's transaction
+	watched  []watched // by partition
 	group    string
 	fs       vfs.FS
 	cache    *pebble.Cache
@@ -52,8 +52,8 @@ type restoring struct {
 	events  int
 
 	// Of a standby's copy: it was restored before, and has come to here.
-	warm                    bool
-	eventsNext, repliesNext int64
+	warm       bool
+	eventsNext int64
 }
 
 // restore rebuilds the books of the partitions as of now, up to the high watermarks that stand when it begins. Whatever an
@@ -114,8 +114,8 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 	since := map[int32]time.Time{}
 	for p, part := range parts {
 		first.add(topics.Snapshots, p, part.snapshotsEnd, bounds.end(topics.Snapshots, p))
-		if part.warm && part.repliesNext > 0 {
-			first.add(topics.Replies, p, part.repliesNext, bounds.end(topics.Replies, p))
+		if part.window.end > 0 { // a copy of a standby, or what the local state has kept
+			first.add(topics.Replies, p, max(part.window.end, bounds.start(topics.Replies, p)), bounds.end(topics.Replies, p))
 			continue
 		}
 		since[p] = part.since
@@ -145,7 +145,7 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 	}
 
 	for p, part := range parts {
-		part.eventsNext, part.repliesNext = bounds.end(topics.Events, p), bounds.end(topics.Replies, p)
+		part.eventsNext, part.window.end = bounds.end(topics.Events, p), bounds.end(topics.Replies, p)
 		part.agenda.eventsEnd = part.eventsNext
 		part.line()
 	}
@@ -176,13 +176,12 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 				from = t
 			}
 			part, err := r.openPart(p, from.Add(-r.cfg.Window), bounds)
-			if err != nil {
-				return err
+			if part != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				parts[p] = part
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			parts[p] = part
-			return nil
+			return err
 		})
 	}
 	return parts, g.Wait()
@@ -192,7 +191,10 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring, error) {
 	if part := r.standby.take(p); part != nil {
 		if since.Before(part.since) { // a command waits for so long that answers may be asked for which were forgotten here
-			part.window, part.repliesNext, part.since = newWindow(r.cfg.Window), 0, since
+			part.window, part.since = newWindow(r.cfg.Window), since
+			if err := part.window.load(part.store, since); err != nil {
+				return part, err
+			}
 		}
 		part.events = 0
 		return part, nil
@@ -206,9 +208,9 @@ func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring
 		book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
 		since: since, held: s.has.events, local: !s.fresh, waiting: map[string]int64{},
 	}
-	part.watched = r.watched
+	part.watched = &r.watched[p]
 	part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
-	return part, nil
+	return part, part.window.load(s, since)
 }
 
 func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
@@ -226,7 +228,7 @@ func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
 	topics := r.writer.topics
 	var wrong string
 	switch {
-	case s.has.snapshots > bounds.end(topics.Snapshots, p), s.has.events > bounds.end(topics.Events, p):
+	case s.has.snapshots > bounds.end(topics.Snapshots, p), s.has.events > bounds.end(topics.Events, p), s.has.replies > bounds.end(topics.Replies, p):
 		wrong = "it is ahead of the log"
 	case s.has.snapshots > 0 && s.has.snapshots < bounds.start(topics.Snapshots, p):
 		wrong = "snapshots that it has not seen were deleted"

@@ -94,7 +94,7 @@ func (s *session) run(ctx context.Context) error {
 			continue
 		}
 		if len(batch) == 0 {
-			if err := s.save(s.books, -1); err != nil {
+			if err := save(slices.Collect(maps.Values(s.books)), -1); err != nil {
 				return err
 			}
 			continue // a transaction without polled offsets would not be fenced at all
@@ -117,14 +117,9 @@ const (
 	minSaved     = 256 // states that are put into the local store after a transaction
 )
 
-// save puts what changed into the local store.
-func (s *session) save(books map[int32]*book, n int) error {
-	for _, b := range books {
-		if err := b.save(n); err != nil {
-			return err
-		}
-	}
-	return nil
+// save puts what changed into the local stores, of each up to n states; n < 0: all.
+func save(books []*book, n int) error {
+	return sideBySide(books, func(b *book) error { return b.save(n) })
 }
 
 // drop lets go of a partition. What is unsure is in memory only and goes with it.

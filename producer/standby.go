@@ -351,7 +351,7 @@ func (r *restorer) follow(ctx context.Context, part *restoring, fetched []kgo.Fe
 					err = r.followSnapshot(ctx, part, rec)
 				}
 			case topics.Replies:
-				if part.repliesNext = rec.Offset + 1; !control {
+				if part.window.end = rec.Offset + 1; !control {
 					newest, err = rec.Timestamp, r.replayReply(ctx, part, rec)
 				}
 			}
@@ -444,5 +444,5 @@ func (r *restorer) followMark(ctx context.Context, part *restoring, rec *kgo.Rec
 
 // from are the offsets from which a copy is to be followed.
 func (part *restoring) from(topics schemas.Topics) map[string]int64 {
-	return map[string]int64{topics.Events: part.eventsNext, topics.Snapshots: part.snapshotsEnd, topics.Replies: part.repliesNext}
+	return map[string]int64{topics.Events: part.eventsNext, topics.Snapshots: part.snapshotsEnd, topics.Replies: part.window.end}
 }

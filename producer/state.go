@@ -2,7 +2,6 @@ package producer
 
 import (
 	"cmp"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,9 +124,8 @@ func (s *LocalState) read(from *store) error {
 	if err != nil {
 		return err
 	}
-	if ok && len(at) == 24 {
-		s.Snapshots, s.Events = int64(binary.BigEndian.Uint64(at)), int64(binary.BigEndian.Uint64(at[8:]))
-		s.SavedAt = time.Unix(int64(binary.BigEndian.Uint64(at[16:])), 0).UTC()
+	if has, complete := readProgress(at); ok && complete {
+		s.Snapshots, s.Events, s.SavedAt = has.snapshots, has.events, time.Unix(has.at, 0).UTC()
 	}
 	it, err := from.db.NewIter(nil)
 	if err != nil {

@@ -39,6 +39,8 @@ type store struct {
 type progress struct {
 	snapshots int64 // next offset of the snapshots topic
 	events    int64 // next offset of the events topic: states hold all events below it
+	replies   int64 // next offset of the replies topic: the window is kept up to it; 0: no window is
+	since     int64 // answers to commands appended before are not in the window, Unix milliseconds
 	at        int64 // Unix seconds
 }
 
@@ -54,7 +56,7 @@ type identity struct {
 }
 
 const (
-	storeFormat   = 1
+	storeFormat   = 2
 	memTableBytes = 4 << 20
 	// storeCacheBytes is for what all stores of a producer read from their files.
 	storeCacheBytes = 32 << 20
@@ -68,6 +70,7 @@ const (
 var (
 	identityKey = []byte("\x00identity")
 	progressKey = []byte("\x00progress")
+	windowKey   = []byte("\x00window/") // and a minute and an offset
 )
 
 // errForeignStore means that a folder holds the state of something else.
@@ -183,15 +186,31 @@ func (s *store) recognise(want identity) error {
 		return err
 	}
 	if ok {
-		if len(b) != 24 {
+		if s.has, ok = readProgress(b); !ok {
 			return fmt.Errorf("its progress has %d bytes", len(b))
 		}
-		s.has = progress{int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])), int64(binary.BigEndian.Uint64(b[16:]))}
 	}
 	if age := time.Since(time.Unix(s.has.at, 0)); ok && age > storeMaxAge {
 		return fmt.Errorf("it is %v old, at most %v are safe", age.Round(time.Minute), storeMaxAge)
 	}
 	return s.findMark()
+}
+
+func (p progress) append(b []byte) []byte {
+	for _, n := range []int64{p.snapshots, p.events, p.replies, p.since, p.at} {
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return b
+}
+
+func readProgress(b []byte) (p progress, ok bool) {
+	if len(b) != 40 {
+		return p, false
+	}
+	for i, n := range []*int64{&p.snapshots, &p.events, &p.replies, &p.since, &p.at} {
+		*n = int64(binary.BigEndian.Uint64(b[8*i:]))
+	}
+	return p, true
 }
 
 func (s *store) findMark() error {
@@ -252,11 +271,7 @@ func (s *store) full() bool { return s.staged.Len() > applyBytes }
 // apply makes what is staged, and how far that goes, part of the store, in one step.
 func (s *store) apply(to progress) error {
 	to.at = time.Now().Unix()
-	b := make([]byte, 0, 24)
-	b = binary.BigEndian.AppendUint64(b, uint64(to.snapshots))
-	b = binary.BigEndian.AppendUint64(b, uint64(to.events))
-	b = binary.BigEndian.AppendUint64(b, uint64(to.at))
-	if err := s.staged.Set(progressKey, b, nil); err != nil {
+	if err := s.staged.Set(progressKey, to.append(nil), nil); err != nil {
 		return err
 	}
 	if err := s.db.Apply(s.staged, pebble.NoSync); err != nil {

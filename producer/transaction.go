@@ -16,7 +16,7 @@ import (
 
 // transact processes a batch in one transaction. It returns an error only when the session must end; a transaction that was
 // surely aborted is taken back and its commands are polled again.
-func (s *session) transact(ctx context.Context, batch []command) error {
+func (s *session) transact(ctx context.Context, all batch) error {
 	if now := s.owned(); now.generation != s.generation || now.partitions == nil {
 		return s.rewind(ctx) // the group moved on since adopt: what was polled is polled again by whoever owns it
 	}
@@ -30,8 +30,8 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.TransactionTimeout+5*time.Second)
 	defer cancel()
 
-	tx := &transaction{session: s, ledger: newLedger(s.generation), touched: map[int32]*book{}, outcomes: map[string]int{}}
-	err := tx.process(end, batch)
+	tx := s.newTransaction(all)
+	err := tx.process(end)
 	if err == nil {
 		err = s.gts.Client().Flush(end)
 	}
@@ -44,7 +44,7 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 		if _, abortErr := s.gts.End(end, kgo.TryAbort); abortErr != nil {
 			err = errors.Join(err, fmt.Errorf("abort: %w", abortErr))
 		}
-		return fmt.Errorf("transaction of %d commands: %w", len(batch), err)
+		return fmt.Errorf("transaction of %d commands: %w", tx.all, err)
 	}
 	committed, err := s.gts.End(kgo.PreTxnCommitFnContext(end, func(req *kmsg.TxnOffsetCommitRequest) error {
 		return tx.ledger.permit(req, s.owned())
@@ -58,13 +58,13 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 		s.fenced = 0
 		s.metrics.transactions.WithLabelValues(resultCommitted).Inc()
 		s.metrics.transactionSeconds.Observe(time.Since(started).Seconds())
-		s.metrics.batch.Observe(float64(len(batch)))
-		return s.save(tx.touched, max(minSaved, len(batch)/4))
+		s.metrics.batch.Observe(float64(tx.all))
+		return save(tx.touched(), max(minSaved, tx.all/4))
 	case !tx.ledger.reached && (err == nil || errors.Is(err, ErrFenced)), err == nil && s.surelyAborted(end):
 		// The offsets were never sent, or the coordinator says so: the transaction can't have been committed.
 		tx.rollback()
 		s.metrics.transactions.WithLabelValues(resultAborted).Inc()
-		s.log.Info("transaction aborted", "commands", len(batch), "reason", errOr(err, "the group is rebalancing"))
+		s.log.Info("transaction aborted", "commands", tx.all, "reason", errOr(err, "the group is rebalancing"))
 		if s.fenced++; s.fenced > maxFenced {
 			return fmt.Errorf("%d transactions were aborted one after another, the last: %w", s.fenced, errOr(err, "the group is rebalancing"))
 		}
@@ -75,7 +75,7 @@ func (s *session) transact(ctx context.Context, batch []command) error {
 	default:
 		s.unsure = true
 		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
-		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, len(batch), s.generation, errOr(err, "not committed"))
+		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, tx.all, s.generation, errOr(err, "not committed"))
 	}
 }
 
@@ -109,61 +109,90 @@ func errOr(err error, text string) error {
 
 // transaction is one transaction in the making.
 type transaction struct {
-	session   *session
-	ledger    *ledger
-	touched   map[int32]*book
-	outcomes  map[string]int
-	dead      int
-	snapshots int
+	session *session
+	ledger  *ledger
+	work    []*work
+	all     int                      // commands
+	promise func(*kgo.Record, error) // of all records
 
 	mu     sync.Mutex
 	failed error // the first record that could not be produced
 }
 
-func (tx *transaction) process(ctx context.Context, batch []command) error {
-	for i := range batch {
-		c := &batch[i]
-		tx.ledger.process(c.rec)
-		b := tx.session.books[c.rec.Partition]
-		if b.seen(c.rec) {
+// work is what a transaction does in one partition.
+type work struct {
+	*portion
+	tx        *transaction
+	ledger    *ledger
+	touched   bool // there was something to decide
+	outcomes  map[string]int
+	dead      int
+	snapshots int
+}
+
+func (s *session) newTransaction(all batch) *transaction {
+	tx := &transaction{session: s, ledger: newLedger(s.generation), all: all.size()}
+	tx.promise = tx.keep
+	for _, p := range all {
+		tx.work = append(tx.work, &work{portion: p, tx: tx, ledger: newLedger(s.generation), outcomes: map[string]int{}})
+	}
+	return tx
+}
+
+// process decides all commands. When it returns, with an error too, nothing of it goes on.
+func (tx *transaction) process(ctx context.Context) error {
+	err := sideBySide(tx.work, func(w *work) error { return w.process(ctx) })
+	for _, w := range tx.work {
+		tx.ledger.add(w.ledger)
+	}
+	return err
+}
+
+func (w *work) process(ctx context.Context) error {
+	for i := range w.commands {
+		c := &w.commands[i]
+		w.ledger.process(c.rec)
+		if w.book.seen(c.rec) {
 			continue
 		}
-		tx.touched[b.partition] = b
-		res, err := b.process(ctx, c)
+		w.touched = true
+		res, err := w.book.process(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", origin(c.rec), err)
 		}
-		tx.outcomes[res.outcome]++
+		w.outcomes[res.outcome]++
 		if res.dead {
-			tx.dead++
-			tx.session.log.Warn("dead letter", "topic", c.rec.Topic, "partition", c.rec.Partition, "offset", c.rec.Offset,
+			w.dead++
+			w.tx.session.log.Warn("dead letter", "topic", c.rec.Topic, "partition", c.rec.Partition, "offset", c.rec.Offset,
 				"aggregate_id", clip(c.id, schemas.MaxIDLength), "command_id", c.meta.CommandID)
 		}
-		tx.produce(ctx, res.records)
+		w.produce(ctx, res.records)
 	}
-	for _, b := range tx.touched {
-		records, err := b.bookmarks(max(minSnapshots, 2*len(batch)))
-		if err != nil {
-			return err
-		}
-		for _, rec := range records {
-			if rec.Key[0] != '/' {
-				tx.snapshots++
-			}
-		}
-		tx.produce(ctx, records)
+	if !w.touched {
+		return nil
 	}
+	records, err := w.book.bookmarks(max(minSnapshots, 2*w.tx.all))
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		if rec.Key[0] != '/' {
+			w.snapshots++
+		}
+	}
+	w.produce(ctx, records)
 	return nil
 }
 
-func (tx *transaction) produce(ctx context.Context, records []*kgo.Record) {
+func (w *work) produce(ctx context.Context, records []*kgo.Record) {
 	for _, rec := range records {
-		tx.ledger.write(rec, tx.session.writer.topics)
-		tx.session.gts.Produce(ctx, rec, tx.promise)
+		w.ledger.write(rec, w.tx.session.writer.topics)
+		w.tx.session.gts.Produce(ctx, rec, w.tx.promise)
 	}
 }
 
-func (tx *transaction) promise(rec *kgo.Record, err error) {
+// keep keeps the first failure.
+func (tx *transaction) keep(rec *kgo.Record, err error) {
 	if err == nil {
 		return
 	}
@@ -180,17 +209,31 @@ func (tx *transaction) produced() error {
 	return tx.failed
 }
 
-func (tx *transaction) commit() error {
-	for _, b := range tx.touched {
-		if err := b.commit(); err != nil {
-			return err
+// touched are the books in which there was something to decide.
+func (tx *transaction) touched() (books []*book) {
+	for _, w := range tx.work {
+		if w.touched {
+			books = append(books, w.book)
 		}
 	}
-	for outcome, n := range tx.outcomes {
-		tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
+	return books
+}
+
+func (tx *transaction) commit() error {
+	err := sideBySide(tx.touched(), func(b *book) error {
+		defer b.writer.slab.reset() // the client holds none of its records any more: they were flushed
+		return b.commit()
+	})
+	if err != nil {
+		return err
 	}
-	tx.session.metrics.deadLetters.Add(float64(tx.dead))
-	tx.session.metrics.snapshots.Add(float64(tx.snapshots))
+	for _, w := range tx.work {
+		for outcome, n := range w.outcomes {
+			tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
+		}
+		tx.session.metrics.deadLetters.Add(float64(w.dead))
+		tx.session.metrics.snapshots.Add(float64(w.snapshots))
+	}
 	return nil
 }
 
@@ -199,7 +242,7 @@ func (tx *transaction) rollback() {
 		_ = tx.commit() // a mutant need not be careful
 		return
 	}
-	for _, b := range tx.touched {
+	for _, b := range tx.touched() {
 		b.rollback()
 	}
 }

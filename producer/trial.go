@@ -100,10 +100,9 @@ func (b *book) fatality(rec *kgo.Record) *refusal {
 
 // alone writes down that a command is decided alone, while that is called for: by its own partition or another one, whose commands
 // wait for it.
-func (s *session) alone(ctx context.Context, batch []command) error {
-	c := &batch[0]
-	b := s.books[c.rec.Partition]
-	if s.room() > 1 || len(batch) > 1 || c.refused != nil || b.seen(c.rec) {
+func (s *session) alone(ctx context.Context, all batch) error {
+	b, c := all[0].book, &all[0].commands[0]
+	if s.room() > 1 || all.size() > 1 || c.refused != nil || b.seen(c.rec) {
 		return nil
 	}
 	t := ledgerline.Trial{Process: s.process}
@@ -123,11 +122,9 @@ func (s *session) alone(ctx context.Context, batch []command) error {
 }
 
 // survived is called when a transaction has come to an end, and the process has not.
-func (s *session) survived(batch []command) {
-	for i := range batch {
-		if b := s.books[batch[i].rec.Partition]; b != nil && b.wary > 0 {
-			b.wary--
-		}
+func (s *session) survived(all batch) {
+	for _, p := range all {
+		p.book.wary = max(0, p.book.wary-len(p.commands))
 	}
 }
 
@@ -166,7 +163,7 @@ func (w *writer) trialOf(ctx context.Context, s *store) (*ledgerline.Trial, erro
 	return w.trials.Decode(ctx, value)
 }
 
-// watched says which command a session is deciding.
+// watched says which command of a partition is being decided.
 type watched struct {
 	turn     atomic.Uint64 // odd while one is decided
 	deciding atomic.Pointer[command]
@@ -183,24 +180,27 @@ func (w *watched) end() { w.turn.Add(1) }
 // goes on, has not decided all that while.
 const looks = 4
 
-// watch calls end when a command is decided for longer than limit.
-func (w *watched) watch(ctx context.Context, limit time.Duration, end func(c *command)) {
+// watch calls end when a command is decided for longer than limit, in whichever partition.
+func watch(ctx context.Context, all []watched, limit time.Duration, end func(c *command)) {
 	ticker := time.NewTicker(limit / looks)
 	defer ticker.Stop()
-	for turn, same := uint64(0), 0; ; {
+	turn, same := make([]uint64, len(all)), make([]int, len(all))
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		switch now := w.turn.Load(); {
-		case now%2 == 0 || now != turn:
-			turn, same = now, 0
-		case same < looks-1:
-			same++
-		default:
-			end(w.deciding.Load())
-			return
+		for i := range all {
+			switch now := all[i].turn.Load(); {
+			case now%2 == 0 || now != turn[i]:
+				turn[i], same[i] = now, 0
+			case same[i] < looks-1:
+				same[i]++
+			default:
+				end(all[i].deciding.Load())
+				return
+			}
 		}
 	}
 }

@@ -2,6 +2,8 @@ package producer
 
 import (
 	"cmp"
+	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -20,6 +22,13 @@ type window struct {
 	more   map[uint64][]int64 // further offsets, where ids have one hash
 	minute []minuteOf         // oldest first
 	newest int64              // highest append time of a command that was answered here, Unix milliseconds
+	end    int64              // offset behind the last reply that was looked at
+
+	// What the local state has of it.
+	kept   bool    // it has something, or is to have
+	anew   bool    // what it has must go
+	since  int64   // answers to commands appended before may be missing, Unix milliseconds
+	unkept []place // what it does not have yet, in the order of the log
 
 	// Answers in full: of the open transaction, those called back for it, and the last ones given, in two generations.
 	open, recalled, young, aged answers
@@ -76,6 +85,7 @@ type minuteOf struct {
 type place struct {
 	hash   uint64
 	offset int64
+	minute int64
 }
 
 // recentAnswers of one partition are remembered in full: a client that tries again does so soon.
@@ -149,20 +159,27 @@ func (w *window) add(id commandID, a answer, reply *kgo.Record) {
 // put remembers where the reply to a command stands, by the hash of its id, and when the command was appended. What is restored
 // comes with the time of the reply, which is later, by hours where there is a backlog. So it says nothing of what may be forgotten.
 func (w *window) put(h uint64, offset, at int64) {
-	if other, taken := w.places[h]; taken && other != offset {
-		w.more[h] = append(w.more[h], other)
+	p := place{h, offset, at / time.Minute.Milliseconds()}
+	w.place(p)
+	if w.end = max(w.end, offset+1); w.kept {
+		w.unkept = append(w.unkept, p)
 	}
-	w.places[h] = offset
-	minute := at / time.Minute.Milliseconds()
+}
+
+func (w *window) place(p place) {
+	if other, taken := w.places[p.hash]; taken && other != p.offset {
+		w.more[p.hash] = append(w.more[p.hash], other)
+	}
+	w.places[p.hash] = p.offset
 	i := len(w.minute)
-	for i > 0 && w.minute[i-1].minute > minute {
+	for i > 0 && w.minute[i-1].minute > p.minute {
 		i--
 	}
-	if i == 0 || w.minute[i-1].minute != minute {
-		w.minute = slices.Insert(w.minute, i, minuteOf{minute: minute})
+	if i == 0 || w.minute[i-1].minute != p.minute {
+		w.minute = slices.Insert(w.minute, i, minuteOf{minute: p.minute})
 		i++
 	}
-	w.minute[i-1].answers = append(w.minute[i-1].answers, place{h, offset})
+	w.minute[i-1].answers = append(w.minute[i-1].answers, p)
 }
 
 func (w *window) commit() {
@@ -192,6 +209,7 @@ func (w *window) forget() { w.forgetBefore(w.newest - w.span.Milliseconds()) }
 // forgetBefore drops the minutes that lie before a time, in Unix milliseconds.
 func (w *window) forgetBefore(at int64) {
 	oldest := at / time.Minute.Milliseconds()
+	w.since = max(w.since, oldest*time.Minute.Milliseconds())
 	n := 0
 	for n < len(w.minute) && w.minute[n].minute < oldest {
 		for _, p := range w.minute[n].answers {
@@ -231,4 +249,66 @@ func (w *window) len() int {
 		n += len(m.answers)
 	}
 	return n
+}
+
+// placeBytes are those of a place in the local state: its hash and its offset.
+const placeBytes = 16
+
+// keep stages what the local state lacks of the window, and takes out what is forgotten. to is how far the store will have the log.
+func (w *window) keep(s *store, to *progress) error {
+	if !w.kept {
+		return nil
+	}
+	from := uint64(w.since / time.Minute.Milliseconds())
+	if w.anew {
+		from, w.anew = math.MaxInt64, false
+	}
+	if err := s.staged.DeleteRange(windowKey, binary.BigEndian.AppendUint64(slices.Clone(windowKey), from), nil); err != nil {
+		return err
+	}
+	for n := 0; n < len(w.unkept); {
+		first := w.unkept[n]
+		key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(slices.Clone(windowKey), uint64(first.minute)), uint64(first.offset))
+		var value []byte
+		for ; n < len(w.unkept) && w.unkept[n].minute == first.minute; n++ {
+			value = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(value, w.unkept[n].hash), uint64(w.unkept[n].offset))
+		}
+		if err := s.staged.Set(key, value, nil); err != nil {
+			return err
+		}
+	}
+	w.unkept = w.unkept[:0]
+	to.replies, to.since = w.end, w.since
+	return nil
+}
+
+// load reads what the local state has, which must reach back to since; else there is nothing in it, and it begins anew.
+func (w *window) load(s *store, since time.Time) error {
+	w.kept = s.lock != nil
+	ok := s.has.replies > 0 && s.has.since <= since.UnixMilli()
+	if !ok {
+		w.beginAnew(since)
+		return nil
+	}
+	w.end, w.since = s.has.replies, s.has.since
+	err := s.each(string(windowKey), func(key string, value []byte) error {
+		if ok = len(key) == len(windowKey)+16 && len(value)%placeBytes == 0; !ok {
+			return errStop
+		}
+		minute := int64(binary.BigEndian.Uint64([]byte(key)[len(windowKey):]))
+		for ; len(value) > 0; value = value[placeBytes:] {
+			w.place(place{binary.BigEndian.Uint64(value), int64(binary.BigEndian.Uint64(value[8:])), minute})
+		}
+		return nil
+	})
+	if !ok {
+		w.beginAnew(since)
+	}
+	return err
+}
+
+func (w *window) beginAnew(since time.Time) {
+	kept := w.kept
+	*w = *newWindow(w.span)
+	w.kept, w.anew, w.since = kept, true, since.UnixMilli()
 }

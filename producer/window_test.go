@@ -2,10 +2,13 @@ package producer
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 )
@@ -17,6 +20,8 @@ func TestWindow_AgainstAModel(t *testing.T) {
 		id commandID
 		answer
 	}
+	cache := pebble.NewCache(1 << 20)
+	defer cache.Unref()
 	rapid.Check(t, func(t *rapid.T) {
 		const span = 10 * time.Minute
 		w := newWindow(span)
@@ -24,6 +29,15 @@ func TestWindow_AgainstAModel(t *testing.T) {
 		var log []reply // the replies topic
 		var written []*kgo.Record
 		now := int64(1_000_000_000)
+		must := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		disk, err := openStore(vfs.NewMem(), "state", identity{}, cache, slog.New(slog.DiscardHandler))
+		must(err)
+		defer func() { must(disk.close()) }()
+		must(w.load(disk, time.UnixMilli(now).Add(-span)))
 		settle := func() {
 			for i, rec := range written {
 				rec.Offset = int64(len(log))
@@ -36,7 +50,7 @@ func TestWindow_AgainstAModel(t *testing.T) {
 			command := fmt.Sprint("c", rapid.IntRange(0, 8).Draw(t, "command"))
 			id := idOf("a", command)
 			id.hash %= 4 // several ids have one
-			switch rapid.IntRange(0, 6).Draw(t, "step") {
+			switch rapid.IntRange(0, 8).Draw(t, "step") {
 			case 0, 1:
 				settle()
 				w.commit()
@@ -56,6 +70,22 @@ func TestWindow_AgainstAModel(t *testing.T) {
 				for offset, r := range log {
 					if r.at >= now-span.Milliseconds() { // those before can't be asked for
 						w.put(r.id.hash, int64(offset), r.at+late)
+					}
+				}
+			case 4: // what the local state lacks is put there
+				to := disk.has
+				must(w.keep(disk, &to))
+				must(disk.apply(to))
+			case 5: // an owner who has the local state, which may be behind, and the log
+				settle()
+				w.commit()
+				maps.Copy(committed, open)
+				clear(open)
+				w = newWindow(span)
+				must(w.load(disk, time.UnixMilli(now).Add(-span)))
+				for offset := w.end; offset < int64(len(log)); offset++ {
+					if r := log[offset]; r.at >= now-span.Milliseconds() {
+						w.put(r.id.hash, offset, r.at)
 					}
 				}
 			default:
