@@ -4,8 +4,10 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -93,6 +95,24 @@ func Print(to io.Writer, targets []Target) {
 		}
 		fmt.Fprintf(to, "target %s measured=%.4g goal=%.4g %s\n", t.Name, t.Measured, t.Goal, verdict)
 	}
+}
+
+// AddJSON adds a part to the object in the file that BENCH_JSON names, if it names one, or replaces it there.
+func AddJSON(part string, result any) error {
+	file := os.Getenv("BENCH_JSON")
+	if file == "" {
+		return nil
+	}
+	parts := map[string]any{}
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &parts)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("BENCH_JSON names %s, which is not the JSON object that this would add to: remove it: %w", file, err)
+	}
+	parts[part] = result
+	return WriteJSON(parts)
 }
 
 // WriteJSON writes a result to the file that BENCH_JSON names, if it names one.

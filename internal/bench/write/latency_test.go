@@ -3,7 +3,6 @@ package write
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -155,6 +154,7 @@ func latencies(b *testing.B) {
 	fmt.Printf("\nfrom the call that publishes a command to the poll that reads its reply, open loop; %s\n\n", bench.ThisMachine())
 	fmt.Printf("%-44s %12s %10s %10s %10s\n", "", "commands/s", "p50 ms", "p99 ms", "max ms")
 	var targets []bench.Target
+	var rows []map[string]any
 	for _, rate := range []int{1000, 5000} {
 		best := map[string]latency{}
 		for range 2 {
@@ -162,6 +162,7 @@ func latencies(b *testing.B) {
 				stop := loop.start()
 				l := p.openLoop(loop.prefix, rate, 15*time.Second)
 				stop()
+				rows = append(rows, map[string]any{"who": loop.who, "setting": loop.setting, "per_second": rate, "p50_ms": ms(l.p50), "p99_ms": ms(l.p99), "max_ms": ms(l.max)})
 				fmt.Printf("%-44s %12d %10.1f %10.1f %10.1f\n", result{who: loop.who, setting: loop.setting}, rate, ms(l.p50), ms(l.p99), ms(l.max))
 				if was, ok := best[loop.who]; !ok || l.p99 < was.p99 {
 					best[loop.who] = l
@@ -181,7 +182,7 @@ func latencies(b *testing.B) {
 		}
 	}
 	fmt.Println()
-	bench.Print(os.Stdout, targets)
+	report(b, "latency", rows, targets)
 }
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/ledgerline-es/ledgerline/bank"
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -77,15 +78,23 @@ func (p *plant) restart(prefix, state string) (r restarted) {
 }
 
 func counter(b *testing.B, reg *prometheus.Registry, name string) float64 {
+	return metric(b, reg, name).GetCounter().GetValue()
+}
+
+func gauge(b *testing.B, reg *prometheus.Registry, name string) float64 {
+	return metric(b, reg, name).GetGauge().GetValue()
+}
+
+func metric(b *testing.B, reg *prometheus.Registry, name string) *dto.Metric {
 	families, err := reg.Gather()
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
+			return f.GetMetric()[0]
 		}
 	}
 	b.Fatalf("no metric %s", name)
-	return 0
+	return nil
 }

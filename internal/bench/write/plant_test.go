@@ -12,7 +12,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 
+	"github.com/ledgerline-es/ledgerline/internal/embedded/registry"
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -26,6 +28,7 @@ type plant struct {
 	b        *testing.B
 	brokers  []string
 	registry *schemas.Registry
+	url      string // of the registry
 	adm      *kadm.Client
 	cl       *kgo.Client // partitions by hand
 	commands int
@@ -33,10 +36,29 @@ type plant struct {
 }
 
 func newPlant(b *testing.B, commands int) *plant {
-	p := &plant{b: b, commands: commands, accounts: number(b, "BENCH_ACCOUNTS", 100_000), brokers: kit.Kafka(b).Brokers(), registry: schemas.NewRegistry(kit.FakeRegistry(b))}
+	p := &plant{b: b, commands: commands, accounts: number(b, "BENCH_ACCOUNTS", 100_000), brokers: kit.Kafka(b).Brokers()}
+	server, err := registry.Start(b.Context(), registry.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := server.Stop(context.WithoutCancel(b.Context())); err != nil {
+			b.Error(err)
+		}
+	})
+	p.url = server.URL()
+	p.registry = registryOf(b, p.url)
 	p.cl = kit.Kafka(b).Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(100_000), kgo.ProducerLinger(5*time.Millisecond))
 	p.adm = kadm.NewClient(p.cl)
 	return p
+}
+
+func registryOf(b *testing.B, url string) *schemas.Registry {
+	cl, err := sr.NewClient(sr.URLs(url))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return schemas.NewRegistry(cl)
 }
 
 // stage makes the topics of a prefix and publishes commands that nobody has processed: accounts are opened before.

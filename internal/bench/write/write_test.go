@@ -20,11 +20,19 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 )
 
-func TestMain(m *testing.M) { kit.Main(m) }
+func TestMain(m *testing.M) { kit.Main(m, victim) }
 
 func BenchmarkWrite(b *testing.B) {
 	for b.Loop() { // once, by -benchtime 1x
 		measure(b)
+	}
+}
+
+// report prints targets, and adds a part to the file that BENCH_JSON names.
+func report(b *testing.B, part string, rows any, targets []bench.Target) {
+	bench.Print(os.Stdout, targets)
+	if err := bench.AddJSON(part, map[string]any{"machine": bench.ThisMachine(), "rows": rows, "targets": targets}); err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -43,8 +51,7 @@ func measure(b *testing.B) {
 
 	c := contest{p: p}
 	ours := p.stage(p.commands)
-	state := b.TempDir()
-	r := p.ledgerline(ours, state)
+	r := p.ledgerline(ours, b.TempDir())
 	reference := c.add(r, ours)
 	c.over(ours, func(prefix string) result { return p.ledgerline(prefix, b.TempDir()) }, reference)
 	for range 2 {
@@ -66,16 +73,6 @@ func measure(b *testing.B) {
 	}
 
 	c.print()
-	without := p.restart(ours, b.TempDir())
-	with := p.restart(ours, state)
-	fmt.Printf("\nready again, of %d accounts: %.2f s without local state, %.2f s with; heap %.0f MiB then, %.0f MiB\n\n", p.accounts, without.ready.Seconds(), with.ready.Seconds(), without.heap, with.heap)
-	targets := append([]bench.Target{
-		bench.AtMost("restore_without_local_state_s", without.ready.Seconds(), 5),
-		bench.AtMost("restore_with_local_state_s", with.ready.Seconds(), 0.5),
-		bench.AtMost("heap_MiB", max(without.heap, with.heap), 512),
-	}, c.targets()...)
-	bench.Print(os.Stdout, targets)
-	if err := bench.WriteJSON(map[string]any{"machine": bench.ThisMachine(), "runs": c.rows(), "targets": targets}); err != nil {
-		b.Fatal(err)
-	}
+	fmt.Println()
+	report(b, "throughput", c.rows(), c.targets())
 }
