@@ -138,6 +138,8 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 
 	second := s.launch("second producer", s.binary, append([]string{"producer", "--admin-listen", freeAddress(t)}, roles["producer"]...))
 	s.until(`sum(ledgerline_producer_partitions) < 4`)
+	s.until(`sum(ledgerline_producer_standby_partitions) > 0 and sum(ledgerline_producer_standby_partitions) == sum(ledgerline_producer_standby_wanted_partitions)`)
+	s.standbyBehind(begun)
 	if err := second.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -183,6 +185,27 @@ func TestP12_Demo_LagUnderLoad_NoneAtRest(t *testing.T) {
 		t.Error("under load no lag was ever seen")
 	}
 	s.until(`count(projection_lag) == 3 and max(projection_lag) == 0`)
+}
+
+// standbyBehind writes until a copy was seen to be behind, and waits until it is not.
+func (s *system) standbyBehind(begun time.Time) {
+	s.t.Helper()
+	const lag = `max(ledgerline_producer_standby_lag_events)`
+	seen := false
+	for batch, deadline := 0, time.Now().Add(patience); !seen; batch++ {
+		if time.Now().After(deadline) {
+			s.t.Fatal("no copy was ever behind")
+		}
+		s.load(fmt.Sprintf("followed%d", batch), 100, 20)
+		values, err := s.values(lag, begun)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, v := range values {
+			seen = seen || len(v) > 1
+		}
+	}
+	s.until(lag + ` == 0`)
 }
 
 // panelsChanged checks that each query of each panel has had more than one value.

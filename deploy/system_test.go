@@ -70,7 +70,7 @@ type system struct {
 
 // roles are those that are started, with what they need beside the environment.
 var roles = map[string][]string{
-	"producer": {"--kafka-replication", "1", "--kafka-partitions", "4"}, "projector": nil, "api": nil, "monitor": {"--monitor-interval", "250ms"},
+	"producer": {"--kafka-replication", "1", "--kafka-partitions", "4", "--producer-standbys", "1"}, "projector": nil, "api": nil, "monitor": {"--monitor-interval", "250ms"},
 }
 
 func newSystem(t *testing.T) *system {

@@ -178,7 +178,7 @@ func (m *member) standby(sessions *restorer, id string, cl *kgo.Client, topic st
 	return &standby{
 		cfg: m.cfg, restorer: &r, self: id, log: m.log,
 		members: func(ctx context.Context) ([]groupMember, error) { return groupMembers(ctx, cl, r.group, topic) },
-		copies:  share{of: m.metrics.standbys}, lag: share{of: m.metrics.standbyLag}, offset: m.metrics.standbyOffset,
+		copies:  share{of: m.metrics.standbys}, toHave: share{of: m.metrics.standbysWanted}, lag: share{of: m.metrics.standbyLag}, offset: m.metrics.standbyOffset,
 		news: make(chan struct{}, 1), retry: map[int32]time.Time{},
 		wanted: map[int32]bool{}, taken: map[int32]bool{}, parts: map[int32]*following{},
 	}

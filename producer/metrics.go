@@ -36,6 +36,7 @@ type metrics struct {
 	recalled           prometheus.Counter
 	purged             prometheus.Counter
 	standbys           prometheus.Gauge
+	standbysWanted     prometheus.Gauge
 	standbyLag         prometheus.Gauge
 	standbyOffset      *prometheus.GaugeVec
 }
@@ -69,13 +70,14 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		recalled:           prometheus.NewCounter(prometheus.CounterOpts(opts("replies_recalled_total", "Replies read again, since a command may have been a repetition of theirs."))),
 		purged:             prometheus.NewCounter(prometheus.CounterOpts(opts("purged_commands_total", "Old, processed commands deleted, markers of transactions among them."))),
 		standbys:           prometheus.NewGauge(prometheus.GaugeOpts(opts("standby_partitions", "Partitions of other members of which this one has a copy, up to date but for the lag."))),
+		standbysWanted:     prometheus.NewGauge(prometheus.GaugeOpts(opts("standby_wanted_partitions", "Partitions of other members of which this one is to have a copy."))),
 		standbyLag:         prometheus.NewGauge(prometheus.GaugeOpts(opts("standby_lag_events", "Events that the copy which is furthest behind lacks, markers of transactions among them."))),
 		standbyOffset:      prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("standby_offset", "Offset in the events topic up to which the copy of a partition has come.")), []string{"partition"}),
 		snapshots:          prometheus.NewCounter(prometheus.CounterOpts(opts("snapshots_total", "Snapshots of aggregates written."))),
 	}
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
-			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbyLag, m.standbyOffset)
+			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -30,11 +31,13 @@ type standby struct {
 	self     string // our transactional id
 	log      *slog.Logger
 	copies   share
+	toHave   share
 	lag      share
 	offset   *prometheus.GaugeVec
 
 	client *kgo.Client
 	asked  time.Time     // when the group was asked for the last time
+	looked time.Time     // when lag was measured for the last time
 	news   chan struct{} // that what we own has changed
 	retry  map[int32]time.Time
 
@@ -64,10 +67,13 @@ const (
 	askEvery = 30 * time.Second
 	// followAgain is when a copy that could not be made, or not be kept up to date, is tried again.
 	followAgain = 30 * time.Second
+	// lookEvery is how often it is measured how far behind the copies are.
+	lookEvery = 2 * time.Second
 )
 
 // run follows until ctx ends.
 func (s *standby) run(ctx context.Context) {
+	defer s.toHave.set(0) // not while copies are only made anew: they are lacking
 	defer s.stop()
 	for ctx.Err() == nil {
 		if err := s.follow(ctx); err != nil && ctx.Err() == nil {
@@ -108,8 +114,35 @@ func (s *standby) follow(ctx context.Context) error {
 			}
 		}
 		s.apply(ctx, fetches)
+		s.measure(ctx)
 	}
 	return nil
+}
+
+// measure asks the brokers where the log ends. What was fetched can't tell: a copy that is sent nothing would seem to lack nothing.
+func (s *standby) measure(ctx context.Context) {
+	if time.Since(s.looked) < lookEvery {
+		return
+	}
+	s.looked = time.Now()
+	if len(s.warm()) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	defer cancel()
+	topic := s.restorer.writer.topics.Events
+	ends, err := kadm.NewClient(s.client).ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return // as it was: the next look tells
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, part := range s.parts {
+		if end, ok := ends.Lookup(topic, p); ok && end.Err == nil {
+			part.lag = max(0, end.Offset-part.eventsNext)
+		}
+	}
+	s.observe()
 }
 
 // choose asks the group who has what, and with that what is to be followed here.
@@ -149,6 +182,7 @@ func (s *standby) choose(ctx context.Context) {
 		s.log.Info("standbys", "partitions", slices.Sorted(maps.Keys(wanted)))
 	}
 	s.wanted = wanted
+	defer s.observe()
 	for p, part := range s.parts {
 		if !wanted[p] && !s.taken[p] && !slices.Contains(ours, p) { // else the session is about to take it
 			s.release(part)
@@ -228,9 +262,6 @@ func (s *standby) apply(ctx context.Context, fetches kgo.Fetches) {
 		for _, f := range list {
 			if err == nil && errors.Is(f.Err, kerr.OffsetOutOfRange) {
 				err = f.Err // deleted before it was read
-			}
-			if f.Topic == s.restorer.writer.topics.Events && f.LastStableOffset >= 0 {
-				part.lag = max(0, f.LastStableOffset-part.eventsNext)
 			}
 		}
 		if err != nil && ctx.Err() == nil {
@@ -334,6 +365,7 @@ func (s *standby) observe() {
 		s.offset.WithLabelValues(strconv.Itoa(int(p))).Set(float64(part.eventsNext))
 	}
 	s.copies.set(float64(len(s.parts)))
+	s.toHave.set(float64(len(s.wanted)))
 	s.lag.set(float64(lag))
 }
 
