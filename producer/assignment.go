@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -154,7 +155,7 @@ func (a *assignment) confirm(ctx context.Context, cl *kgo.Client, group string) 
 	}
 	owned := a.paired()
 	maps.DeleteFunc(owned, func(p int32, _ uint64) bool {
-		return !ours.Lookup(a.topics.Commands, p) || !ours.Lookup(a.topics.Internal, p)
+		return (!ours.Lookup(a.topics.Commands, p) || !ours.Lookup(a.topics.Internal, p)) && !mutant.Is(mutant.Asked)
 	})
 	a.last, a.asOf = ownership{generation: generation, partitions: owned}, changes
 	return nil

@@ -56,6 +56,26 @@ func (l *ledger) add(other *ledger) {
 	maps.Copy(l.written, other.written)
 }
 
+// stray reports a write to a partition of which no command was polled. Whatever wrote it, a timer for one, has no offset that the group
+// would refuse: of a transaction without any nothing is asked, neither the coordinator nor permit.
+func (l *ledger) stray() error {
+	for p := range l.written {
+		if !l.polled(p) && !mutant.Is(mutant.Timer) {
+			return fmt.Errorf("partition %d was written, and no command of it was polled: nothing may be written that no command caused", p)
+		}
+	}
+	return nil
+}
+
+func (l *ledger) polled(partition int32) bool {
+	for _, parts := range l.processed {
+		if _, ok := parts[partition]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // permit is called with the request that would commit the offsets; an error makes the transaction abort.
 func (l *ledger) permit(req *kmsg.TxnOffsetCommitRequest, now ownership) error {
 	if req.Generation != l.generation && !mutant.Is(mutant.Generation) {

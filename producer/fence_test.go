@@ -63,6 +63,36 @@ func TestP1_CommitThatIsNotOurs_Refused(t *testing.T) {
 	}
 }
 
+// Nothing asks after a transaction that commits no offsets: so what is written must be in partitions of which commands were polled.
+func TestP1_WriteThatNoCommandCaused_Refused(t *testing.T) {
+	topics := schemas.TopicsOf("", "account")
+	command := &kgo.Record{Topic: topics.Commands, Partition: 0, Offset: 9}
+	internal := &kgo.Record{Topic: topics.Internal, Partition: 2, Offset: 4}
+	for _, c := range []struct {
+		name            string
+		polled, written []*kgo.Record
+		ok              bool
+	}{
+		{"of a command", []*kgo.Record{command}, []*kgo.Record{{Topic: topics.Events, Partition: 0}, {Topic: topics.Replies, Partition: 0}, {Topic: topics.Snapshots, Partition: 0}}, true},
+		{"of a command of another aggregate", []*kgo.Record{internal}, []*kgo.Record{{Topic: topics.Events, Partition: 2}}, true},
+		{"a forward", []*kgo.Record{command}, []*kgo.Record{{Topic: topics.Commands, Partition: 1}}, true},
+		{"by a timer beside a command", []*kgo.Record{command}, []*kgo.Record{{Topic: topics.Events, Partition: 0}, {Topic: topics.Events, Partition: 1}}, false},
+		{"by a timer alone", nil, []*kgo.Record{{Topic: topics.Events, Partition: 0}}, false},
+		{"a snapshot by a timer", nil, []*kgo.Record{{Topic: topics.Snapshots, Partition: 0}}, false},
+	} {
+		l := newLedger(5)
+		for _, rec := range c.polled {
+			l.process(rec)
+		}
+		for _, rec := range c.written {
+			l.write(rec, topics)
+		}
+		if err := l.stray(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
 func TestAssignmentOfAnEarlierGeneration_OwnsNothing(t *testing.T) {
 	a := newAssignment(schemas.TopicsOf("", "account"), false)
 	cl, err := kgo.NewClient()

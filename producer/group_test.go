@@ -18,6 +18,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/process"
 	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
 
 // soonGone makes the coordinator of a KIP-848 group count members as gone after 6 s, and hear of them often.
@@ -254,4 +255,92 @@ func TestP13_StaticMemberKilled_IsBackAtOnce(t *testing.T) {
 	}
 	s.start()
 	expect(t, s.publish(s.client(), deposit("acc-0", 1)), producer.Accepted, "")
+}
+
+// Under KIP-848 partitions are taken away in several steps, and the client tells of the first one in a transaction alone. A member that
+// loses some twice while it decides commits nothing into them, and counts none as its own.
+func TestP1_PartitionsLostTwiceInATransaction_NoneIsKept(t *testing.T) {
+	s := systemOn(t, kit.Kafka(t).Brokers(), kit.FakeRegistry(t), kit.Prefix(t))
+	s.soonGone()
+	deciding, held := make(chan struct{}), make(chan struct{})
+	begun, release := sync.OnceFunc(func() { close(deciding) }), sync.OnceFunc(func() { close(held) })
+	slow := rules
+	slow.Decide = func(state account.State, c account.Command, m producer.Meta) producer.Decision[account.Event] {
+		if d, ok := c.(*account.DepositMoney); ok && d.Operation == "wait" {
+			begun()
+			<-held
+		}
+		return decide(state, c, m)
+	}
+	s.def = slow
+	var metrics []*prometheus.Registry
+	s.change = func(c *producer.Config) {
+		c.Group, c.DecideTimeout, c.TransactionTimeout, c.RestoreStall = producer.GroupConsumer, patience, 2*patience, 3*patience
+		metrics = append(metrics, prometheus.NewRegistry())
+		c.Metrics = metrics[len(metrics)-1]
+	}
+	s.start()
+	t.Cleanup(release)
+	c := s.client()
+	metrics = metrics[:1] // a client has none
+	const accounts = 16
+	var pending []*producer.Pending
+	send := func(cmd producer.Command) {
+		t.Helper()
+		p, err := c.Send(t.Context(), cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pending = append(pending, p)
+	}
+	answered := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for _, p := range pending {
+			r, err := p.Wait(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, r, producer.Accepted, "")
+		}
+		pending = nil
+	}
+	everywhere := func(cmd func(id string) producer.Command) {
+		t.Helper()
+		for a := range accounts {
+			send(cmd(fmt.Sprint("acc-", a)))
+		}
+	}
+	everywhere(func(id string) producer.Command { return open(id, 0) })
+	answered()
+	everywhere(func(id string) producer.Command { return deposit(id, 1) })
+	send(producer.Command{AggregateID: "acc-0", Record: &account.DepositMoney{AmountMinor: 1, Operation: "wait"}})
+	select {
+	case <-deciding:
+	case <-time.After(patience):
+		t.Fatal("nothing is decided")
+	}
+	for n := 2; n <= 4; n++ { // each takes some away
+		s.launch()
+		s.members(n)
+	}
+	release()
+	answered()
+	everywhere(func(id string) producer.Command { return deposit(id, 1) })
+	answered()
+	for n, m := range metrics {
+		if owned := gauge(t, m, "ledgerline_producer_partitions"); owned != 1 {
+			t.Errorf("member %d counts %v partitions as its own, wanted 1", n+1, owned)
+		}
+	}
+	for id, events := range s.history() {
+		want := 3
+		if id == "acc-0" {
+			want = 4
+		}
+		if len(events) != want {
+			t.Errorf("%s has %d events, wanted %d", id, len(events), want)
+		}
+	}
 }

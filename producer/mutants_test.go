@@ -16,6 +16,8 @@ func TestMutantsOfTheWriteSide_AreCaught(t *testing.T) {
 		{"mutant_wait", "TestP1_RestoreWaitsForWhatIsUndecided"},
 		{"mutant_rollback", "TestP1_OffsetsRefused_TakenBack"},
 		{"mutant_forward", "TestP3_ForeignClient_AnyPartition_NoHeaders"},
+		{"mutant_timer", "TestP1_WriteThatNoCommandCaused_Refused"},
+		{"mutant_asked", "TestP1_PartitionsLostTwiceInATransaction_NoneIsKept"},
 	} {
 		t.Run(c.tag, func(t *testing.T) {
 			t.Parallel() // one of them waits long for a reply that does not come

@@ -36,7 +36,7 @@ func (s *session) transact(ctx context.Context, all batch) error {
 		err = s.gts.Client().Flush(end)
 	}
 	if err == nil {
-		err = tx.produced()
+		err = errors.Join(tx.produced(), tx.ledger.stray())
 	}
 	if err != nil {
 		tx.rollback()

@@ -1,7 +1,8 @@
 // Package mutant makes builds of the write side that are wrong on purpose, so that a test can show that the tests see it.
 //
 // In a normal build [Is] is always false and its callers' branches are compiled away. Each of the build tags mutant_generation,
-// mutant_written, mutant_polled, mutant_unknown, mutant_wait, mutant_rollback and mutant_forward takes one rule of the fence away.
+// mutant_written, mutant_polled, mutant_unknown, mutant_wait, mutant_rollback, mutant_forward, mutant_timer and mutant_asked takes one rule
+// of the fence away.
 package mutant
 
 // Kind is a rule that is missing.
@@ -17,4 +18,6 @@ const (
 	Wait            // a restore reads to the high watermark, behind what is undecided
 	Rollback        // what an aborted transaction changed is taken back in partitions that are kept
 	Forward         // a command on the wrong partition is forwarded
+	Timer           // nothing is written but in partitions of which commands were polled: a timer that writes is fenced by nothing
+	Asked           // under KIP-848 only that is owned which the coordinator says so of: some revocations are not told
 )

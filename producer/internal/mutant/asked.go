@@ -1,0 +1,5 @@
+//go:build mutant_asked
+
+package mutant
+
+const built = Asked

@@ -1,0 +1,5 @@
+//go:build mutant_timer
+
+package mutant
+
+const built = Timer
