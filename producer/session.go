@@ -76,7 +76,7 @@ func (s *session) run(ctx context.Context) error {
 		if err := s.fatal.Load(); err != nil {
 			return *err
 		}
-		if err := s.fetchErrors(fetches); err != nil {
+		if err := s.fetchErrors(ctx, fetches); err != nil {
 			return err
 		}
 		if err := s.adopt(ctx); err != nil {
@@ -162,19 +162,27 @@ const (
 )
 
 // fetchErrors passes over what heals by itself, which the client retries.
-func (s *session) fetchErrors(fetches kgo.Fetches) error {
+func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
+	var astray []input
 	for _, e := range fetches.Errors() {
 		var lost *kgo.ErrDataLoss
 		switch {
-		case errors.As(e.Err, &lost), errors.Is(e.Err, kerr.OffsetOutOfRange):
-			return fmt.Errorf("%s partition %d: the offset to go on from is gone: commands were deleted before they were processed: %w", e.Topic, e.Partition, e.Err)
+		case errors.Is(e.Err, kerr.OffsetOutOfRange):
+			if s.books[e.Partition] != nil { // else it is looked at when it is adopted
+				astray = append(astray, input{e.Topic, e.Partition})
+			}
+		case errors.As(e.Err, &lost):
+			return fmt.Errorf("%s partition %d: the offset to go on from is gone: commands were lost before they were processed: %w", e.Topic, e.Partition, e.Err)
 		case unrecoverable(e.Err):
 			return fmt.Errorf("fetch %s partition %d: %w", e.Topic, e.Partition, e.Err)
 		case !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled):
 			s.log.Warn("fetching commands", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		}
 	}
-	return nil
+	if len(astray) == 0 {
+		return nil
+	}
+	return s.backIntoRange(ctx, astray)
 }
 
 // owned is what this member owns in the generation that it is in now.
@@ -317,35 +325,91 @@ func (s *session) restore(ctx context.Context, partitions []int32, offsets map[s
 }
 
 // goOnFromTheLog makes the client go on where the log says that processing stands, where the group's offsets say otherwise: they
-// may have been set forward, past commands that nobody answered. It puts offsets right, and reports whether it had to.
-func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) (astray bool, err error) {
-	inputs := []string{s.writer.topics.Commands, s.writer.topics.Internal}
-	starts, err := kadm.NewClient(s.gts.Client()).ListStartOffsets(ctx, inputs...)
+// may have been set forward, past commands that nobody answered, or back, to where processed commands were purged. It puts offsets
+// right, and reports whether it had to go back: then there is more to restore for.
+func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) (back bool, err error) {
+	ranges, err := s.ranges(ctx)
+	if err != nil {
+		return false, err
+	}
+	set := map[string]map[int32]kgo.EpochOffset{s.writer.topics.Commands: {}, s.writer.topics.Internal: {}}
+	for topic := range set {
+		for _, p := range partitions {
+			start, group := ranges.start(topic, p), offsets[topic][p]
+			next, known := s.books[p].next[topic]
+			if !known && group > 0 && group < start { // nothing says how far it is processed but the group
+				next, known = group, true
+			}
+			if known && next < start {
+				if group < start {
+					return false, s.missing(topic, p, next, start)
+				}
+				s.log.Warn("commands were deleted before they were processed, and the group's offset was set behind them: going on without them",
+					"topic", topic, "partition", p, "first", next, "next", start)
+			}
+			if next = max(next, start); group <= next && (group >= start || group < 0) {
+				continue
+			}
+			s.log.Warn("the group's offset is not where processing stands: going on from the log's", "topic", topic, "partition", p, "group", group, "log", next)
+			set[topic][p] = kgo.EpochOffset{Epoch: -1, Offset: next}
+			s.astray[input{topic, p}] = true
+			offsets[topic][p] = next
+			back = back || group > next
+		}
+	}
+	s.gts.Client().SetOffsets(set)
+	return back, nil
+}
+
+// backIntoRange has the client go on from the log's position in partitions whose records it was about to fetch and that are not there: the
+// answer may be older than the last position that it was given, or what was processed was deleted under it.
+func (s *session) backIntoRange(ctx context.Context, astray []input) error {
+	ranges, err := s.ranges(ctx)
+	if err != nil {
+		return err
+	}
+	set := map[string]map[int32]kgo.EpochOffset{}
+	for _, at := range astray {
+		start, end := ranges.start(at.topic, at.partition), ranges.end(at.topic, at.partition)
+		next, known := s.books[at.partition].next[at.topic]
+		switch {
+		case known && next < start:
+			return s.missing(at.topic, at.partition, next, start)
+		case next > end:
+			return fmt.Errorf("%s partition %d ends at offset %d, and is processed up to %d: the brokers have lost commands; run doctor, and verify", at.topic, at.partition, end, next)
+		}
+		if set[at.topic] == nil {
+			set[at.topic] = map[int32]kgo.EpochOffset{}
+		}
+		set[at.topic][at.partition] = kgo.EpochOffset{Epoch: -1, Offset: max(next, start)}
+	}
+	s.gts.Client().SetOffsets(set)
+	return nil
+}
+
+// missing names commands that were deleted and not processed.
+func (s *session) missing(topic string, p int32, first, next int64) error {
+	return fmt.Errorf("%s partition %d: %d commands, offsets %d to %d, markers of transactions among them, were deleted before they were processed: "+
+		"have their senders publish them again; to go on without them stop all producers of %s, and say `kafka-consumer-groups.sh --group %s --topic %s:%d --reset-offsets --to-earliest --execute`",
+		topic, p, next-first, first, next-1, s.writer.kind, s.cfg.group(s.writer.kind), topic, p)
+}
+
+// ranges asks where the input topics begin and end.
+func (s *session) ranges(ctx context.Context) (bounds, error) {
+	adm, inputs := kadm.NewClient(s.gts.Client()), []string{s.writer.topics.Commands, s.writer.topics.Internal}
+	starts, err := adm.ListStartOffsets(ctx, inputs...)
 	if err == nil {
 		err = starts.Error()
 	}
 	if err != nil {
-		return false, fmt.Errorf("list start offsets of commands: %w", err)
+		return bounds{}, fmt.Errorf("list start offsets of commands: %w", err)
 	}
-	set := map[string]map[int32]kgo.EpochOffset{}
-	for _, topic := range inputs {
-		for _, p := range partitions {
-			start, _ := starts.Lookup(topic, p)
-			next := max(s.books[p].next[topic], start.Offset) // what is below the start was purged
-			group := offsets[topic][p]
-			if group <= next {
-				continue
-			}
-			s.log.Warn("the group's offset lies beyond what is processed: going on from the log's", "topic", topic, "partition", p, "group", group, "log", next)
-			if set[topic] == nil {
-				set[topic] = map[int32]kgo.EpochOffset{}
-			}
-			set[topic][p] = kgo.EpochOffset{Epoch: -1, Offset: next}
-			s.astray[input{topic, p}] = true
-			offsets[topic][p] = next
-			astray = true
-		}
+	ends, err := adm.ListEndOffsets(ctx, inputs...)
+	if err == nil {
+		err = ends.Error()
 	}
-	s.gts.Client().SetOffsets(set)
-	return astray, nil
+	if err != nil {
+		return bounds{}, fmt.Errorf("list end offsets of commands: %w", err)
+	}
+	return bounds{starts, ends}, nil
 }
