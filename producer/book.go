@@ -29,7 +29,7 @@ type book struct {
 	marks      map[markKey]sourceSeen
 	out        []*kgo.Record // of the last command …
 	reply      ledgerline.Reply
-	watched    *watched
+	watched    *watched[command]
 
 	trial   *ledgerline.Trial // how processes fared that decided here before
 	waiting bool              // there were commands to decide when it was restored

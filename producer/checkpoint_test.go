@@ -63,12 +63,13 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 		replies:     schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		marks:       schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
 		positions:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
+		trials:      schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TrialType),
 		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
 		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
 	}
 	ctx := t.Context()
 	for _, err := range []error{
-		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
+		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.trials.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +79,7 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 	t.Cleanup(cache.Unref)
 	return &restorer{
 		cfg: Config{Window: time.Hour}.withDefaults(), machine: m, writer: w, log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil, "account"),
-		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache, watched: make([]watched, 1),
+		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache, watched: make([]watched[command], 1),
 	}
 }
 

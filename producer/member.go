@@ -113,7 +113,7 @@ func (m *member) session(ctx context.Context) error {
 	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
 	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
 	given.settle = taker.settleOffsets
-	deciding := make([]watched, m.cfg.Partitions)
+	deciding := make([]watched[command], m.cfg.Partitions)
 	restorer := &restorer{
 		cfg: m.cfg, options: options, machine: rules, writer: w, log: m.log, metrics: m.metrics,
 		limits: limits{

@@ -32,9 +32,10 @@ type restorer struct {
 	log      *slog.Logger
 	metrics  *metrics
 	takeover *takeover
-	standby  *standby  // which may have what is to be restored; nil without standbys
-	onlooker bool      // it restores for a standby, and ends nobody's transaction
-	watched  []watched // by partition
+	standby  *standby                                 // which may have what is to be restored; nil without standbys
+	onlooker bool                                     // it restores for a standby, and ends nobody's transaction
+	watched  []watched[command]                       // by partition
+	stuck    func(partition int32, event *kgo.Record) // told of one by which no state can be evolved in time; nil: the process ends
 	group    string
 	fs       vfs.FS
 	cache    *pebble.Cache
@@ -394,16 +395,21 @@ func (r *restorer) replaySnapshot(ctx context.Context, part *restoring, rec *kgo
 	return part.store.stage(rec.Key, rec.Value)
 }
 
+// replayEvents evolves states by committed events. None can be passed over, so rules that can't take one end the producer, and say which.
 func (r *restorer) replayEvents(ctx context.Context, part *restoring, recs []*kgo.Record) error {
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	evolving := make([]watched[kgo.Record], 1)
+	go watch(watching, evolving, r.cfg.DecideTimeout, func(rec *kgo.Record) { r.endless(part.partition, rec) })
 	for _, rec := range recs {
-		if err := r.replayEvent(ctx, part, rec); err != nil {
+		if err := r.replayEvent(ctx, part, rec, &evolving[0]); err != nil {
 			return at(rec, err)
 		}
 	}
 	return part.shelf.trim()
 }
 
-func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Record) error {
+func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Record, evolving *watched[kgo.Record]) error {
 	id, number, ok := strings.Cut(string(rec.Key), "/")
 	sequence, err := strconv.ParseInt(number, 10, 64)
 	if !ok || err != nil {
@@ -415,7 +421,10 @@ func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Re
 	part.events++
 	unkept := part.local
 	if rec.Offset >= part.held {
-		applied, err := part.shelf.replay(ctx, id, sequence, rec.Value)
+		applied, err := part.shelf.replay(ctx, id, sequence, rec, evolving)
+		if panicked := (*panicError)(nil); errors.As(err, &panicked) {
+			return fmt.Errorf("event %d of %s: Evolve panics: %s: %w", sequence, id, mendEvolve, err)
+		}
 		if err != nil {
 			return err
 		}
@@ -425,6 +434,21 @@ func (r *restorer) replayEvent(ctx context.Context, part *restoring, rec *kgo.Re
 		part.waiting[id] = rec.Offset
 	}
 	return nil
+}
+
+// mendEvolve is what remains to be done when rules can't take an event that they, or others before them, led to.
+const mendEvolve = "it is committed, and events are never skipped: mend Evolve so that it takes the event, and start again"
+
+// endless ends the process, for what runs can't be stopped otherwise.
+func (r *restorer) endless(partition int32, rec *kgo.Record) {
+	if r.stuck != nil {
+		r.stuck(partition, rec)
+		return
+	}
+	id, sequence, _ := strings.Cut(string(rec.Key), "/")
+	r.log.Error("Evolve does not return: the process ends; "+mendEvolve,
+		"aggregate_id", id, "sequence", sequence, "topic", rec.Topic, "partition", partition, "offset", rec.Offset, "limit", r.cfg.DecideTimeout.String())
+	panic(fmt.Sprintf("ledgerline: Evolve of event %s of %s at %s takes longer than %v: %s", sequence, id, origin(rec), r.cfg.DecideTimeout, mendEvolve))
 }
 
 // replayReply remembers where first answers stand: those with the command's hash.

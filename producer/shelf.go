@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
@@ -18,8 +20,8 @@ type shelf interface {
 	head(ctx context.Context, id string) (*head, error)
 	// known is head, but of what is in memory only; nil when it is not.
 	known(id string) *head
-	// replay evolves an aggregate by one of its committed events, unless the state holds it already.
-	replay(ctx context.Context, id string, sequence int64, data []byte) (applied bool, err error)
+	// replay evolves an aggregate by one of its committed events, unless the state holds it already. evolving is told when Evolve is at work.
+	replay(ctx context.Context, id string, sequence int64, event *kgo.Record, evolving *watched[kgo.Record]) (applied bool, err error)
 	// adopt takes over a snapshot that another owner wrote, unless the state here is newer. covered reports whether it holds all events
 	// that are known here.
 	adopt(ctx context.Context, id string, snapshot *ledgerline.Snapshot, encoded []byte) (covered bool, err error)
@@ -170,7 +172,7 @@ func (s *typedShelf[S, C, E]) load(ctx context.Context, id string, c *cell[S]) e
 	})
 }
 
-func (s *typedShelf[S, C, E]) replay(ctx context.Context, id string, sequence int64, data []byte) (applied bool, err error) {
+func (s *typedShelf[S, C, E]) replay(ctx context.Context, id string, sequence int64, event *kgo.Record, evolving *watched[kgo.Record]) (applied bool, err error) {
 	c, err := s.cell(ctx, id)
 	if err != nil {
 		return false, err
@@ -181,11 +183,13 @@ func (s *typedShelf[S, C, E]) replay(ctx context.Context, id string, sequence in
 	if sequence != c.version+1 {
 		return false, fmt.Errorf("event %d of %s follows event %d: the history has a gap or a fork; run verify", sequence, id, c.version)
 	}
-	e, err := s.machine.events.Decode(ctx, data)
+	e, err := s.machine.events.Decode(ctx, event.Value)
 	if err != nil {
 		return false, err
 	}
+	evolving.begin(event)
 	state, err := s.evolve(c.state, e)
+	evolving.end()
 	if err != nil {
 		return false, err
 	}

@@ -163,25 +163,25 @@ func (w *writer) trialOf(ctx context.Context, s *store) (*ledgerline.Trial, erro
 	return w.trials.Decode(ctx, value)
 }
 
-// watched says which command of a partition is being decided.
-type watched struct {
-	turn     atomic.Uint64 // odd while one is decided
-	deciding atomic.Pointer[command]
+// watched says on what rules are at work: a command of a partition that is decided, or a committed event that a restore evolves a state by.
+type watched[T any] struct {
+	turn atomic.Uint64 // odd while they are
+	on   atomic.Pointer[T]
 }
 
-func (w *watched) begin(c *command) {
-	w.deciding.Store(c)
+func (w *watched[T]) begin(on *T) {
+	w.on.Store(on)
 	w.turn.Add(1)
 }
 
-func (w *watched) end() { w.turn.Add(1) }
+func (w *watched[T]) end() { w.turn.Add(1) }
 
 // looks is how often within DecideTimeout the watch looks. It counts looks and not time: a process that was stopped for a while, and
 // goes on, has not decided all that while.
 const looks = 4
 
-// watch calls end when a command is decided for longer than limit, in whichever partition.
-func watch(ctx context.Context, all []watched, limit time.Duration, end func(c *command)) {
+// watch calls end when rules are at work on one thing for longer than limit.
+func watch[T any](ctx context.Context, all []watched[T], limit time.Duration, end func(on *T)) {
 	ticker := time.NewTicker(limit / looks)
 	defer ticker.Stop()
 	turn, same := make([]uint64, len(all)), make([]int, len(all))
@@ -198,7 +198,7 @@ func watch(ctx context.Context, all []watched, limit time.Duration, end func(c *
 			case same[i] < looks-1:
 				same[i]++
 			default:
-				end(all[i].deciding.Load())
+				end(all[i].on.Load())
 				return
 			}
 		}

@@ -3,6 +3,7 @@ package producer_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,4 +87,71 @@ func TestP5_CommandThatEndsTheProcess_DeadLetter(t *testing.T) {
 			t.Logf("%d processes ended; a command afterwards took %v", ends, time.Since(began))
 		})
 	}
+}
+
+// Rules that can't take an event that they have led to: the command is a dead letter, its event is never committed, and whoever waits
+// with it is decided.
+func TestP5_EvolveDiesOfTheNewEvent_DeadLetter(t *testing.T) {
+	s := newSystem(t)
+	s.def = dyingOf(13)
+	p := s.start()
+	c := s.client()
+	for _, id := range []string{"acc-1", "acc-2"} {
+		expect(t, s.publish(c, open(id, 0)), producer.Accepted, "")
+	}
+	expect(t, s.publish(c, deposit("acc-1", 13)), producer.Error, producer.CodePanic)
+	for _, id := range []string{"acc-1", "acc-2"} {
+		expect(t, s.publish(c, deposit(id, 1)), producer.Accepted, "")
+	}
+	if dead := s.records(s.topics.DeadLetters); len(dead) != 1 || string(dead[0].Key) != "acc-1" {
+		t.Errorf("%d dead letters", len(dead))
+	}
+	p.stop()
+	s.start() // there is nothing that it can't restore
+	for id, events := range s.history() {
+		if len(events) != 2 {
+			t.Errorf("%s has %d events, wanted 2", id, len(events))
+		}
+	}
+}
+
+// Rules were changed such that they can't take an event of the past: the producer stops with an error that names it and what to do, and
+// passes over nothing. Mended, they go on.
+func TestRestore_EvolvePanicsOnACommittedEvent_NamesIt(t *testing.T) {
+	s := newSystem(t)
+	p := s.start()
+	c := s.client()
+	expect(t, s.publish(c, open("acc-1", 0)), producer.Accepted, "")
+	expect(t, s.publish(c, deposit("acc-1", 13)), producer.Accepted, "")
+	p.stop()
+	event := s.records(s.topics.Events)[1]
+	s.def = dyingOf(13)
+	select {
+	case err := <-s.launch().done:
+		for _, want := range []string{fmt.Sprintf("%s partition %d offset %d: event 2 of acc-1: Evolve panics", event.Topic, event.Partition, event.Offset), "events are never skipped", "start again", "panic: of 13"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("it stops with %v, without %q", err, want)
+			}
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not stop")
+	}
+	s.def = rules
+	s.start()
+	expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+	if n := len(s.history()["acc-1"]); n != 3 {
+		t.Errorf("%d events, wanted 3", n)
+	}
+}
+
+// dyingOf are rules whose Evolve panics on deposits of an amount.
+func dyingOf(amount int64) producer.Definition {
+	dying := rules
+	dying.Evolve = func(s account.State, e account.Event) account.State {
+		if d, ok := e.(*account.MoneyDeposited); ok && d.AmountMinor == amount {
+			panic(fmt.Sprint("of ", amount))
+		}
+		return evolve(s, e)
+	}
+	return dying
 }
