@@ -55,6 +55,7 @@ wrong: what, where, and the remedy. It changes nothing, and reads no more than i
 - transactions that are open for longer than --older-than, and hold up all who read the partition: whose they are, and whether
   a coordinator will end them; one that hangs, which no coordinator knows, nobody ends;
 - topics that are missing or not as they have to be, with too few replicas, out of sync, or without a leader;
+- a cluster or topics that are not those which were written to before, which stops every producer;
 - settings of the brokers that break a promise, or only slow it down;
 - groups without a member while records wait for them.
 
@@ -143,6 +144,9 @@ func (d *doctor) examine(ctx context.Context) error {
 	defer cancel()
 	topics, err := d.topics(ctx)
 	if err != nil {
+		return err
+	}
+	if err := d.pins(ctx); err != nil {
 		return err
 	}
 	if err := d.brokers(ctx); err != nil {

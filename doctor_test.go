@@ -38,7 +38,17 @@ type practice struct {
 
 func newPractice(t *testing.T) *practice {
 	t.Helper()
-	p := &practice{t: t, cl: kit.Kafka(t).Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner())), prefix: kit.Prefix(t)}
+	return newPracticeOn(t, kit.Kafka(t).Brokers(), kit.Prefix(t))
+}
+
+func newPracticeOn(t *testing.T, brokers []string, prefix string) *practice {
+	t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.Close)
+	p := &practice{t: t, cl: cl, prefix: prefix}
 	p.adm, p.topics = kadm.NewClient(p.cl), schemas.TopicsOf(p.prefix, "account")
 	reg, err := registry.Start(t.Context(), registry.Config{})
 	if err != nil {
@@ -49,7 +59,7 @@ func newPractice(t *testing.T) *practice {
 			t.Error(err)
 		}
 	})
-	p.flags = []string{"--kafka-brokers", kit.Kafka(t).Brokers()[0], "--registry-url", reg.URL(), "--topic-prefix", p.prefix}
+	p.flags = []string{"--kafka-brokers", strings.Join(brokers, ","), "--registry-url", reg.URL(), "--topic-prefix", p.prefix}
 	return p
 }
 
@@ -378,4 +388,90 @@ func TestDoctor_WhatItWants(t *testing.T) {
 			t.Errorf("%s: %d %s", args, code, said)
 		}
 	}
+}
+
+// said waits until doctor finds something.
+func (p *practice) said(level, where, what, remedy string, args ...string) {
+	p.t.Helper()
+	p.await(func() error {
+		found := p.findings(args...)
+		for _, f := range found {
+			if f.Level == level && f.Where == where && strings.Contains(f.What, what) && strings.Contains(f.Remedy, remedy) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s of %s that says %q: %+v", level, where, what, found)
+	})
+}
+
+// A broker of three is killed: most topics have too few copies then, one that wants all three can't be written, and one that only that
+// broker had can't be read. Started again, all is well.
+func TestDoctor_BrokerOfAClusterAway_SaysWhatThatMeans(t *testing.T) {
+	cluster := kit.StartKafkaCluster(t)
+	p := newPracticeOn(t, cluster.Brokers(), "")
+	p.must("topics", "create", "--kafka-partitions", "4")
+	for topic, insync := range map[string]string{p.topics.Snapshots: "3", p.topics.Replies: "1"} {
+		if _, err := p.adm.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "min.insync.replicas", Value: &insync}}, topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var lonely kadm.AlterPartitionAssignmentsReq
+	for partition := range int32(4) {
+		lonely.Assign(p.topics.Replies, partition, []int32{1})
+	}
+	if _, err := p.adm.AlterPartitionAssignments(t.Context(), lonely); err != nil {
+		t.Fatal(err)
+	}
+	replicas := func() (out []string) {
+		for _, f := range p.findings() {
+			if strings.Contains(f.What, "out of sync") || strings.Contains(f.What, "leader") || strings.Contains(f.What, "in sync of") {
+				out = append(out, f.Where+" "+f.What)
+			}
+		}
+		return out
+	}
+	p.said("warning", "topic "+p.topics.Replies, "has 1 replicas, wanted 3", "kafka-reassign-partitions.sh", "--kafka-replication", "3")
+	p.await(func() error {
+		if found := replicas(); found != nil {
+			return fmt.Errorf("all brokers are there: %q", found)
+		}
+		return nil
+	})
+	cluster.Kill9(0)
+	p.said("warning", "topic "+p.topics.Events, "has replicas out of sync of partitions [0 1 2 3]", "start the brokers that are away")
+	p.said("error", "topic "+p.topics.Snapshots, "has fewer than 3 replicas in sync of partitions [0 1 2 3]: they can't be written", "start the brokers that are away")
+	p.said("error", "topic "+p.topics.Replies, "has no leader of partitions [0 1 2 3]: they can't be read or written", "start the brokers that hold them")
+	cluster.Restart(0)
+	p.await(func() error {
+		if found := replicas(); found != nil {
+			return fmt.Errorf("all brokers are there again: %q", found)
+		}
+		return nil
+	})
+}
+
+// Topics that are not those which were written to before stop every producer. Doctor names each, with what can be done; before anything was
+// written there is nothing to compare.
+func TestDoctor_TopicsThatAreNotThosePinned_AreNamed(t *testing.T) {
+	p := newPractice(t)
+	_, stop := p.start("producer", "--kafka-replication", "1", "--kafka-partitions", "4")
+	stop()
+	for _, f := range p.findings() {
+		if strings.Contains(f.What, "pinned") || strings.Contains(f.What, "written to before") {
+			t.Errorf("nothing has changed: %+v", f)
+		}
+	}
+	if _, err := p.adm.DeleteTopics(t.Context(), p.topics.Replies, p.topics.Internal); err != nil {
+		t.Fatal(err)
+	}
+	p.await(func() error { // a topic that was deleted is in the way for a moment
+		_, err := p.adm.CreateTopic(t.Context(), 4, 1, nil, p.topics.Replies)
+		return err
+	})
+	if _, err := p.adm.CreatePartitions(t.Context(), 1, p.topics.Snapshots); err != nil {
+		t.Fatal(err)
+	}
+	p.said("error", "topic "+p.topics.Replies, "it was deleted and made anew, its history is not here", "restore it from a backup")
+	p.said("error", "topic "+p.topics.Internal, "is gone, and was written to before", "do not make it anew")
+	p.said("error", "topic "+p.topics.Snapshots, "has 5 partitions, pinned are 4: aggregates would start anew", "under another --topic-prefix")
 }

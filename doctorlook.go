@@ -90,6 +90,30 @@ func (d *doctor) topic(s producer.TopicState) {
 	}
 }
 
+// pins looks whether cluster and topics are those that were written to before.
+func (d *doctor) pins(ctx context.Context) error {
+	cfg, err := d.producerConfig()
+	if err != nil {
+		return err
+	}
+	for _, def := range d.Domain.Aggregates {
+		found, err := producer.InspectPins(ctx, d.cl, cfg, def.KindName())
+		if errors.Is(err, schemas.ErrRegistryUnavailable) {
+			d.find(producer.Warning, "schema registry", "start it, or set --registry-url", "does not answer, so that what was pinned of %s can't be read: %v", def.KindName(), err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, p := range found {
+			if !slices.ContainsFunc(d.said.Findings, func(f findingDocument) bool { return f.Where == p.Where && f.What == p.What }) { // the cluster is every kind's
+				d.find(p.Level, p.Where, p.Remedy, "%s", p.What)
+			}
+		}
+	}
+	return nil
+}
+
 // kafkaTopics looks at the topics that Kafka keeps for itself. An auditor need not see them.
 func (d *doctor) kafkaTopics(ctx context.Context) error {
 	cfg, err := d.producerConfig()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -109,27 +110,67 @@ func (p *pins) identity(pinned *ledgerline.Pin, m machine) identity {
 	return id
 }
 
-// compare names every difference between what is and what was pinned.
+// compare names every difference between what is and what was pinned. The error is ErrPinned.
 func (t topology) compare(pinned *ledgerline.Pin) error {
 	var errs []error
-	differ := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrPinned}, args...)...))
+	for _, p := range t.differences(pinned) {
+		errs = append(errs, p.Err())
+	}
+	return errors.Join(errs...)
+}
+
+func (t topology) differences(pinned *ledgerline.Pin) (all []Problem) {
+	differ := func(where, remedy, what string, args ...any) {
+		all = append(all, Problem{Refusal, where, fmt.Sprintf(what, args...), remedy, ErrPinned})
 	}
 	if pinned.ClusterID != t.cluster {
-		differ("cluster id is %s, pinned is %s: point --kafka-brokers at the cluster that holds the history", t.cluster, pinned.ClusterID)
+		differ("cluster", "point --kafka-brokers at the cluster that holds the history", "id is %s, pinned is %s", t.cluster, pinned.ClusterID)
 	}
 	for _, p := range pinned.Topics {
 		now, ok := t.topics[p.Topic]
 		switch {
 		case !ok:
-			differ("topic %s is gone", p.Topic)
+			differ("topic "+p.Topic, "do not make it anew: restore it from a backup, or begin under another --topic-prefix", "is gone, and was written to before")
 		case now.id != p.TopicID:
-			differ("topic %s has id %s, pinned is %s: it was deleted and made anew, its history is not here", p.Topic, now.id, p.TopicID)
+			differ("topic "+p.Topic, "restore it from a backup, or begin under another --topic-prefix",
+				"has id %s, pinned is %s: it was deleted and made anew, its history is not here", now.id, p.TopicID)
 		case now.partitions != p.Partitions:
-			differ("topic %s has %d partitions, pinned are %d: aggregates would start anew on other partitions; a kind's partitions can't be changed in place", p.Topic, now.partitions, p.Partitions)
+			differ("topic "+p.Topic, "a kind's partitions can't be changed in place: begin under another --topic-prefix with as many as are wanted",
+				"has %d partitions, pinned are %d: aggregates would start anew on other partitions", now.partitions, p.Partitions)
 		}
 	}
-	return errors.Join(errs...)
+	return all
+}
+
+// InspectPins holds the cluster and a kind's topics against what was pinned when a producer first wrote to them, and changes nothing.
+// Where nothing is pinned yet there is no problem.
+func InspectPins(ctx context.Context, cl *kgo.Client, cfg Config, kind string) ([]Problem, error) {
+	topic := schemas.PinsTopic(cfg.TopicPrefix)
+	p := &pins{kind: kind, topic: topic, serde: schemas.NewSerde(schemas.NewCodec(cfg.Registry), topic, schemas.FullTransitive, ledgerline.PinType)}
+	pinned, err := p.read(ctx, cl)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read pins: %w", err)
+	}
+	if pinned == nil {
+		return nil, nil
+	}
+	adm, names := kadm.NewClient(cl), []string(nil)
+	for _, t := range pinned.Topics {
+		names = append(names, t.Topic)
+	}
+	details, err := adm.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("look up topics %v: %w", names, err)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return errors.Is(details[name].Err, kerr.UnknownTopicOrPartition) })
+	now, err := readTopology(ctx, adm, names)
+	if err != nil {
+		return nil, err
+	}
+	return now.differences(pinned), nil
 }
 
 // watch compares again and again until ctx ends, and hands the first difference to fail.
