@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
 
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/projector"
@@ -410,4 +411,32 @@ func TestOpenTransaction_IsSeenToAge(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// When Run has returned, nothing of a monitor runs any more: neither the clients nor what asks the stores.
+func TestEnded_LeavesNothingBehind(t *testing.T) {
+	kafka := kit.Kafka(t)
+	prefix := kit.Prefix(t)
+	client := kafka.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	l := lagTopic{name: prefix + "log", group: prefix + "readers", admin: kadm.NewClient(client), client: client}
+	must(l.admin.CreateTopic(t.Context(), 2, 1, nil, l.name))(t)
+	if err := client.ProduceSync(t.Context(), l.record(0, time.Hour), l.record(1, time.Hour)).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	l.commit(t, map[int32]int64{0: 0, 1: 0})
+	before := goleak.IgnoreCurrent()
+	t.Run("work", func(t *testing.T) {
+		stored := func(context.Context) (map[int32]projector.SnapshotPosition, error) {
+			return map[int32]projector.SnapshotPosition{0: {}}, nil
+		}
+		reg, _ := starts(t, monitor.Config{Client: []kgo.Opt{kgo.SeedBrokers(kafka.Brokers()...)}},
+			monitor.Reader{Group: l.group, Topics: []string{l.name}, Projector: "stored", Stored: stored})
+		logtest.Eventually(t, func() error {
+			if lag, ok := scrapeOf(t, reg).projection("stored"); !ok || lag < 3_600_000 {
+				return fmt.Errorf("lag %v ms (there is one: %v)", lag, ok)
+			}
+			return nil
+		})
+	})
+	goleak.VerifyNone(t, before)
 }
