@@ -99,6 +99,11 @@ chaos: ## producers and brokers killed, stopped and continued under load for CHA
 	@CHAOS_TIME=$(or $(CHAOS_TIME),10m) CLUSTER_CHAOS_TIME=$(or $(CHAOS_TIME),10m) CHAOS_SEED=$(or $(CHAOS_SEED),1) \
 		go test -race -count=1 -v -timeout 4h -run 'Chaos|BrokersOfAClusterKilled' ./producer
 
+.PHONY: fuzz
+fuzz: ## each fuzzed decoder for FUZZ_TIME=1m, one after another; FUZZ=regexp picks some
+	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | grep -E '$(or $(FUZZ),.)' | while IFS=: read -r file target; do \
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(or $(FUZZ_TIME),1m) "$$(dirname "$$file")"; done
+
 .PHONY: vuln
 vuln: ## known vulnerabilities, from the internet
 	@$(call TOOL,govulncheck) ./...
