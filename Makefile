@@ -102,7 +102,7 @@ chaos: ## producers and brokers killed, stopped and continued under load for CHA
 .PHONY: fuzz
 fuzz: ## each fuzzed decoder for FUZZ_TIME=1m, one after another; FUZZ=regexp picks some
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | grep -E '$(or $(FUZZ),.)' | while IFS=: read -r file target; do \
-		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(or $(FUZZ_TIME),1m) "$$(dirname "$$file")"; done
+		go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(or $(FUZZ_TIME),1m) -fuzzminimizetime 10x "$$(dirname "$$file")"; done
 
 .PHONY: vuln
 vuln: ## known vulnerabilities, from the internet
