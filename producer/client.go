@@ -132,6 +132,9 @@ func (c *Client) Run(ctx context.Context) (err error) {
 		kgo.SeedBrokers(c.cfg.Brokers...),
 		kgo.WithLogger(kafkaLog{c.cfg.Logger}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// The client knows the leader's epoch by records that it hands out. Without markers it would be behind where one was the first thing
+		// that a new leader wrote, and take it, when the leader changes again, for records that were lost.
+		kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(time.Second),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -185,6 +188,9 @@ func pendingKey(id, commandID string) string { return id + "\x00" + commandID }
 
 // deliver hands a reply to those who wait for it.
 func (c *Client) deliver(ctx context.Context, rec *kgo.Record) {
+	if rec.Attrs.IsControl() {
+		return
+	}
 	reply, err := c.replies.Decode(ctx, rec.Value)
 	if err != nil {
 		c.cfg.Logger.Warn("reply can't be read", "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "error", err)

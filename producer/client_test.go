@@ -3,9 +3,15 @@ package producer_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/producer"
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // Commands that are on their way under one id at the same time are told apart: each gets the reply to itself.
@@ -75,4 +81,51 @@ func TestP2_AnIDOfAnotherPrincipal_IsRefused(t *testing.T) {
 	if n := len(s.history()["acc-1"]); n != 2 {
 		t.Errorf("%d events, wanted 2", n)
 	}
+}
+
+// batchesRead counts the batches that a client has read.
+type batchesRead struct{ atomic.Int64 }
+
+func (b *batchesRead) OnFetchBatchRead(kgo.BrokerMetadata, string, int32, kgo.FetchBatchMetrics) {
+	b.Add(1)
+}
+
+// The leader of replies changes while a transaction is open, so that its marker is the first record of the new leader; then it changes
+// again. Nothing is lost, and who waits for replies goes on.
+func TestP13_LeaderOfRepliesChanges_BeforeAMarker_TheClientGoesOn(t *testing.T) {
+	kafka := kit.FakeKafka(t, kfake.NumBrokers(3))
+	s := systemOn(t, kafka.Brokers(), kit.FakeRegistry(t), "")
+	s.start()
+	read := &batchesRead{}
+	s.clientOptions = []kgo.Opt{kgo.WithHooks(read)}
+	c := s.client()
+	s.publish(c, open("acc-1", 0))
+	partition := schemas.Partition("acc-1", 4)
+	lead := func(broker int32) {
+		t.Helper()
+		if err := kafka.MoveTopicPartition(s.topics.Replies, partition, broker); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := s.kafka(kgo.TransactionalID("other"))
+	if err := other.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.ProduceSync(t.Context(), &kgo.Record{Topic: s.topics.Replies, Partition: partition, Value: []byte("none of ours")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	before := read.Load()
+	lead(1)
+	lead(2) // one of them is another than it was
+	if err := other.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
+		t.Fatal(err)
+	}
+	s.await("the client to read the marker", func() error {
+		if n := read.Load(); n < before+2 {
+			return fmt.Errorf("%d batches after %d", n, before)
+		}
+		return nil
+	})
+	lead(0)
+	expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
 }

@@ -35,8 +35,10 @@ type system struct {
 	prefix   string
 	topics   schemas.Topics
 	change   func(*producer.Config)
-	quiet    bool                // no log
-	def      producer.Definition // what producers decide by
+	quiet    bool // no log
+
+	clientOptions []kgo.Opt
+	def           producer.Definition // what producers decide by
 }
 
 // newSystem is fast: broker and registry run in the test.
@@ -135,7 +137,7 @@ func (s *system) await(what string, check func() error) {
 // client is a running client.
 func (s *system) client() *producer.Client {
 	s.t.Helper()
-	c := producer.NewClient(producer.ClientConfig{Brokers: s.brokers, Registry: s.registry, TopicPrefix: s.prefix, Logger: s.config().Logger}, rules)
+	c := producer.NewClient(producer.ClientConfig{Brokers: s.brokers, Client: s.clientOptions, Registry: s.registry, TopicPrefix: s.prefix, Logger: s.config().Logger}, rules)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
