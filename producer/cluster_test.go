@@ -7,14 +7,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/process"
 )
 
-// The brokers of a cluster are killed and restarted, or stand still and go on, one at a time, under load: leaders, the group's coordinator
-// and those of the transactions move. CLUSTER_CHAOS_TIME has it last longer, CHAOS_SEED repeats a run's decisions.
-func TestP13_BrokersOfAClusterKilled_NothingLostNothingTwice(t *testing.T) {
-	lasts, err := time.ParseDuration(envOr("CLUSTER_CHAOS_TIME", "30s"))
+// The brokers of a cluster are killed and restarted, stand still and go on, or clients can't reach them, one at a time, under load: leaders,
+// the group's coordinator and those of the transactions move, and answers are lost. CLUSTER_CHAOS_TIME has it last longer, CHAOS_SEED
+// repeats a run's decisions.
+func TestP13_BrokersOfAClusterKilled_LinksCut_NothingLostNothingTwice(t *testing.T) {
+	lasts, err := time.ParseDuration(envOr("CLUSTER_CHAOS_TIME", "45s"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,10 +37,12 @@ func TestP13_BrokersOfAClusterKilled_NothingLostNothingTwice(t *testing.T) {
 	raced := s.race(4, 3, seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	done := map[string]int{}
-	for end := time.Now().Add(lasts); time.Now().Before(end); {
+	for end, round := time.Now().Add(lasts), 0; time.Now().Before(end); round++ {
 		n, wait := r.IntN(cluster.Size()), time.Duration(r.IntN(3000))*time.Millisecond
 		before := l.progress()
-		if r.IntN(3) > 0 {
+		if round%5 < 4 {
+			done[cut(cluster, n, linkFaults[r.IntN(len(linkFaults))], wait, r.IntN(2) == 0)]++
+		} else if r.IntN(3) > 0 {
 			done["killed"]++
 			cluster.Kill9(n)
 			<-time.After(wait)
@@ -60,4 +65,47 @@ func TestP13_BrokersOfAClusterKilled_NothingLostNothingTwice(t *testing.T) {
 		default:
 		}
 	}
+}
+
+const afterEndTxn = "cut after an EndTxn"
+
+var linkFaults = []string{"cut", "requests cut", "answers cut", "slow", afterEndTxn, afterEndTxn}
+
+// cut does something to the link to a broker for a time, then either delivers what was held or breaks the connections. It gives what it did.
+func cut(cluster *kit.KafkaCluster, n int, fault string, lasts time.Duration, deliver bool) string {
+	link := cluster.Link(n)
+	switch fault {
+	case "cut":
+		link.Cut()
+	case "requests cut":
+		link.CutRequests()
+	case "answers cut":
+		link.CutAnswers()
+	case "slow":
+		link.Slow(lasts/20, 20_000)
+	case afterEndTxn: // whichever coordinates the transaction that is the first to end
+		var hits [3]<-chan struct{}
+		for n := range hits {
+			hits[n] = cluster.Link(n).CutAfter((&kmsg.EndTxnRequest{}).Key())
+		}
+		select {
+		case <-hits[0]:
+		case <-hits[1]:
+		case <-hits[2]:
+		case <-time.After(patience):
+			return "no EndTxn came"
+		}
+		<-time.After(lasts)
+		for n := range hits {
+			cluster.Link(n).Reset()
+		}
+		return fault
+	}
+	<-time.After(lasts)
+	if deliver {
+		link.Heal()
+		return fault + ", delivered"
+	}
+	link.Reset()
+	return fault + ", broken"
 }

@@ -14,10 +14,11 @@ import (
 )
 
 // KafkaCluster is a cluster of brokers that belongs to one test. Each is a controller too; the cluster's own topics have three copies,
-// of which two must have a record before it counts.
+// of which two must have a record before it counts. Clients reach each broker over a link of its own; brokers reach each other without.
 type KafkaCluster struct {
 	t     testing.TB
 	nodes []*server
+	links []*Link
 }
 
 // StartKafkaCluster starts three brokers, and returns when all answer. They end with the test.
@@ -28,13 +29,15 @@ func StartKafkaCluster(t testing.TB) *KafkaCluster {
 	c := &KafkaCluster{t: t}
 	for range size {
 		k := &kafka{peers: peers, node: len(peers.nodes) + 1}
-		var err error
-		if k.port, err = process.FreePort(); err == nil {
-			k.controller, err = process.FreePort()
+		for _, port := range []*int{&k.port, &k.controller, &k.inner} {
+			var err error
+			if *port, err = process.FreePort(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		link := StartLink(t, k.addr())
+		k.advertised = link.Addr()
+		c.links = append(c.links, link)
 		peers.nodes = append(peers.nodes, k)
 		c.nodes = append(c.nodes, &server{house: shared, starter: k})
 	}
@@ -77,12 +80,15 @@ func (c *KafkaCluster) Size() int { return len(c.nodes) }
 
 // Brokers are the addresses for a client.
 func (c *KafkaCluster) Brokers() []string {
-	addrs := make([]string, 0, len(c.nodes))
-	for _, s := range c.nodes {
-		addrs = append(addrs, s.starter.(*kafka).addr())
+	addrs := make([]string, 0, len(c.links))
+	for _, l := range c.links {
+		addrs = append(addrs, l.Addr())
 	}
 	return addrs
 }
+
+// Link is the way of clients to a broker.
+func (c *KafkaCluster) Link(n int) *Link { return c.links[n] }
 
 // Kill9 ends a broker as a crash would, and returns when it is gone.
 func (c *KafkaCluster) Kill9(n int) {
@@ -123,6 +129,7 @@ type peers struct {
 
 // settings are those that differ from a broker's that is alone.
 func (p *peers) settings(node int) map[string]string {
+	k := p.nodes[node-1]
 	voters := make([]string, 0, len(p.nodes))
 	for _, k := range p.nodes {
 		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", k.node, k.controller))
@@ -130,6 +137,11 @@ func (p *peers) settings(node int) map[string]string {
 	s := map[string]string{
 		"node.id":                  strconv.Itoa(node),
 		"controller.quorum.voters": strings.Join(voters, ","),
+		// Clients have a listener of their own, whose address is that of the link.
+		"listeners":                      fmt.Sprintf("PLAINTEXT://%s,INNER://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", k.addr(), k.inner, k.controller),
+		"advertised.listeners":           fmt.Sprintf("PLAINTEXT://%s,INNER://127.0.0.1:%d", k.advertised, k.inner),
+		"inter.broker.listener.name":     "INNER",
+		"listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT,CONTROLLER:PLAINTEXT",
 		// A broker that stands still is to be noticed within seconds.
 		"replica.lag.time.max.ms":               "4000",
 		"controller.quorum.election.timeout.ms": "1000",

@@ -113,6 +113,8 @@ type kafka struct {
 	secured          *secured // nil: it lets everybody in
 	peers            *peers   // nil: it is alone
 	node             int      // among its peers
+	inner            int      // the port for them
+	advertised       string   // where its link listens for clients
 	formatted        bool
 }
 
