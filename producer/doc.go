@@ -20,6 +20,7 @@
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go
 //	trial.go       commands that end the process: counted, decided alone, given up
+//	waiting.go     what Kafka lacks while it takes nothing, told
 //	purge.go       old commands are deleted
 //	window.go      command ids seen lately;  recall.go: their replies, read again
 package producer

@@ -24,14 +24,16 @@ import (
 // member is one of a producer's members of the group: sessions one after another.
 type member struct {
 	*Producer
-	number int // among the producer's members, from 0
-	state  status
-	id     string // the group's name for it in the last session; "" when it was not in the group
+	number  int // among the producer's members, from 0
+	state   status
+	waiting *waiting
+	id      string // the group's name for it in the last session; "" when it was not in the group
 }
 
 // run runs sessions until ctx ends (nil) or only a person can help (an error).
 func (m *member) run(ctx context.Context) error {
 	defer m.state.set(errors.New("stopped"))
+	defer m.waiting.over()
 	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		m.metrics.sessions.Inc()
 		started := time.Now()
@@ -81,13 +83,6 @@ func (m *member) session(ctx context.Context) error {
 		serde: schemas.NewSerde(codec, schemas.PinsTopic(m.cfg.TopicPrefix), schemas.FullTransitive, ledgerline.PinType),
 		names: []string{topics.Commands, topics.Internal, topics.Events, topics.Snapshots, topics.Replies},
 	}
-	for _, register := range []func(context.Context) error{
-		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
-	} {
-		if err := register(ctx); err != nil {
-			return err
-		}
-	}
 
 	options := slices.Concat(m.cfg.Client, []kgo.Opt{
 		kgo.SeedBrokers(m.cfg.Brokers...),
@@ -98,6 +93,23 @@ func (m *member) session(ctx context.Context) error {
 		return err
 	}
 	defer plain.CloseAllowingRebalance()
+	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
+	looking, enough := context.WithCancel(ctx)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		m.waiting.watch(looking, plain, given.partitions)
+	}()
+	defer func() { enough(); <-looked }()
+
+	for _, register := range []func(context.Context) error{
+		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+	} {
+		if err := register(ctx); err != nil {
+			return err
+		}
+	}
+
 	if err := m.examine(ctx, kadm.NewClient(plain)); err != nil {
 		return err
 	}
@@ -111,7 +123,6 @@ func (m *member) session(ctx context.Context) error {
 	defer cache.Unref()
 	id := m.transactionalID()
 	taker := &takeover{cfg: m.cfg, kind: kind, topics: topics, self: id, static: m.instance() != "", cl: plain, log: m.log, metrics: m.metrics, hanging: share{of: m.metrics.hung}}
-	given := newAssignment(topics, m.cfg.Group == GroupConsumer)
 	given.settle = taker.settleOffsets
 	deciding := make([]watched[command], m.cfg.Partitions)
 	restorer := &restorer{
@@ -125,7 +136,7 @@ func (m *member) session(ctx context.Context) error {
 	if m.cfg.Standbys > 0 {
 		restorer.standby = m.standby(restorer, id, plain, topics.Commands)
 	}
-	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, m.options(topics, id, given, restorer.standby))...)
+	gts, err := kgo.NewGroupTransactSession(slices.Concat(options, m.options(topics, id, given, restorer.standby), []kgo.Opt{kgo.WithHooks(m.waiting)})...)
 	if err != nil {
 		return err
 	}
@@ -135,7 +146,7 @@ func (m *member) session(ctx context.Context) error {
 	})
 	defer closed()
 	s := &session{
-		cfg: m.cfg, gts: gts, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
+		cfg: m.cfg, gts: gts, waiting: m.waiting, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
 		restorer: restorer, standby: restorer.standby,
 		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
 		assignment: given,

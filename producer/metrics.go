@@ -27,6 +27,8 @@ type metrics struct {
 	sessions           prometheus.Counter
 	fenced             prometheus.Counter
 	hung               prometheus.Gauge
+	waiting            *prometheus.GaugeVec // by reason
+	throttled          prometheus.Counter
 	partitions         prometheus.Gauge
 	aggregates         prometheus.Gauge
 	remembered         prometheus.Gauge
@@ -62,6 +64,8 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		sessions:           prometheus.NewCounter(prometheus.CounterOpts(opts("sessions_total", "Sessions started: 1 and one for each time that all state was dropped."))),
 		fenced:             prometheus.NewCounter(prometheus.CounterOpts(opts("fenced_transactions_total", "Transactions of dead producers aborted at take-over."))),
 		hung:               prometheus.NewGauge(prometheus.GaugeOpts(opts("hung_transactions", "Transactions that hold up this member's partitions for longer than any of a producer may be open."))),
+		waiting:            newWaitingGauge(opts("waiting", "Members of the group that wait for Kafka, by reason: nothing is lost by it.")),
+		throttled:          prometheus.NewCounter(prometheus.CounterOpts(opts("throttled_seconds_total", "Time for which brokers made this producer wait, since a quota was reached."))),
 		partitions:         prometheus.NewGauge(prometheus.GaugeOpts(opts("partitions", "Partitions that this member decides."))),
 		aggregates:         prometheus.NewGauge(prometheus.GaugeOpts(opts("aggregates", "Aggregates held in memory."))),
 		remembered:         prometheus.NewGauge(prometheus.GaugeOpts(opts("remembered_commands", "Commands of the window, whose repetition would be recognised."))),
@@ -77,7 +81,7 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
-			m.sessions, m.fenced, m.hung, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
+			m.sessions, m.fenced, m.hung, m.waiting, m.throttled, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0

@@ -38,13 +38,15 @@ func New(cfg Config, def Definition) *Producer {
 		warned:  map[string]bool{},
 	}
 	for number := range cfg.Sessions {
-		p.members = append(p.members, &member{Producer: p, number: number, state: status{err: errors.New("not started")}})
+		m := &member{Producer: p, number: number, state: status{err: errors.New("not started")}}
+		m.waiting = &waiting{cfg: cfg, topics: schemas.TopicsOf(cfg.TopicPrefix, def.KindName()), state: &m.state, log: p.log, metrics: p.metrics}
+		p.members = append(p.members, m)
 	}
 	return p
 }
 
-// Ready reports why the producer is not processing commands: it is starting, restoring, waiting for a broker or for the
-// registry. nil means that it is.
+// Ready reports why the producer is not processing commands: it is starting, restoring, waiting for brokers, for copies in sync, for a
+// quota or for the registry. nil means that it is.
 func (p *Producer) Ready() error {
 	for _, m := range p.members {
 		if err := m.state.get(); err != nil {
@@ -56,8 +58,9 @@ func (p *Producer) Ready() error {
 
 // status is the reason for not being ready.
 type status struct {
-	mu  sync.Mutex
-	err error
+	mu   sync.Mutex
+	err  error
+	wait error // what Kafka lacks, which is mostly behind err
 }
 
 func (s *status) set(err error) {
@@ -66,9 +69,18 @@ func (s *status) set(err error) {
 	s.err = err
 }
 
+func (s *status) waits(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wait = err
+}
+
 func (s *status) get() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.wait != nil {
+		return s.wait
+	}
 	return s.err
 }
 

@@ -25,6 +25,7 @@ type session struct {
 	writer   *writer
 	restorer *restorer
 	takeover *takeover
+	waiting  *waiting
 	standby  *standby  // nil without standbys
 	process  string    // this one, in trials
 	small    time.Time // until when transactions may be small

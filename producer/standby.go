@@ -67,8 +67,8 @@ const (
 	askEvery = 30 * time.Second
 	// followAgain is when a copy that could not be made, or not be kept up to date, is tried again.
 	followAgain = 30 * time.Second
-	// lookEvery is how often it is measured how far behind the copies are.
-	lookEvery = 2 * time.Second
+	// measureEvery is how often it is measured how far behind the copies are.
+	measureEvery = 2 * time.Second
 )
 
 // run follows until ctx ends.
@@ -121,14 +121,14 @@ func (s *standby) follow(ctx context.Context) error {
 
 // measure asks the brokers where the log ends. What was fetched can't tell: a copy that is sent nothing would seem to lack nothing.
 func (s *standby) measure(ctx context.Context) {
-	if time.Since(s.looked) < lookEvery {
+	if time.Since(s.looked) < measureEvery {
 		return
 	}
 	s.looked = time.Now()
 	if len(s.warm()) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	ctx, cancel := context.WithTimeout(ctx, measureEvery)
 	defer cancel()
 	topic := s.restorer.writer.topics.Events
 	ends, err := kadm.NewClient(s.client).ListCommittedOffsets(ctx, topic)

@@ -32,6 +32,7 @@ func (s *session) transact(ctx context.Context, all batch) error {
 
 	tx := s.newTransaction(all)
 	err := tx.process(end)
+	defer s.waiting.transaction()()
 	if err == nil {
 		err = s.gts.Client().Flush(end)
 	}
@@ -40,6 +41,7 @@ func (s *session) transact(ctx context.Context, all batch) error {
 	}
 	if err != nil {
 		tx.rollback()
+		s.waiting.failed(tx.all)
 		s.metrics.transactions.WithLabelValues(resultFailed).Inc()
 		if _, abortErr := s.gts.End(end, kgo.TryAbort); abortErr != nil {
 			err = errors.Join(err, fmt.Errorf("abort: %w", abortErr))
@@ -56,6 +58,7 @@ func (s *session) transact(ctx context.Context, all batch) error {
 			return err
 		}
 		s.fenced = 0
+		s.waiting.committed(tx.all, time.Since(started))
 		s.metrics.transactions.WithLabelValues(resultCommitted).Inc()
 		s.metrics.transactionSeconds.Observe(time.Since(started).Seconds())
 		s.metrics.batch.Observe(float64(tx.all))
@@ -74,6 +77,7 @@ func (s *session) transact(ctx context.Context, all batch) error {
 		return nil
 	default:
 		s.unsure = true
+		s.waiting.failed(tx.all)
 		s.metrics.transactions.WithLabelValues(resultUnknown).Inc()
 		return fmt.Errorf("%w: %d commands of generation %d: %w", ErrUnknownCommit, tx.all, s.generation, errOr(err, "not committed"))
 	}

@@ -78,7 +78,7 @@ func (s *session) begin(ctx context.Context, partitions []int32) error {
 
 // room is how many commands the next poll may bring.
 func (s *session) room() int {
-	n := s.cfg.MaxPollRecords
+	n := s.waiting.room(s.cfg.MaxPollRecords)
 	if time.Now().After(s.small) {
 		return n
 	}
