@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/kit"
@@ -150,11 +151,21 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 	s.start("projector")
 	s.fires("LedgerlineProjectionRebuildRequired", "warning")
 
-	s.panelsChanged(begun)
-	s.metricsExist()
 	if err := s.holds(`ALERTS{alertname="LedgerlineEventStoreWriteFailures"}`); err == nil {
 		t.Error("an alert on failed transactions fires, and none has failed")
 	}
+	s.throttle(10_000, func() {
+		s.load("fourth", 20, 5)
+		s.until(`sum(ledgerline_producer_throttled_seconds_total) > 0`)
+	})
+	kafka := kit.Kafka(t)
+	kafka.Kill9()
+	s.until(`sum(ledgerline_producer_waiting{reason="brokers"}) == 1`)
+	kafka.Restart(t)
+	s.until(`sum(ledgerline_producer_waiting) == 0`)
+
+	s.panelsChanged(begun)
+	s.metricsExist()
 }
 
 // fires waits until an alert fires in Prometheus itself.
@@ -341,6 +352,28 @@ func (s *system) hang(topic string) {
 		s.t.Fatal(err)
 	}
 	s.until(`max(kafka_partition_undecided_records) == 0`)
+}
+
+// throttle has brokers let nobody write more bytes a second, while something is done.
+func (s *system) throttle(rate float64, do func()) {
+	s.t.Helper()
+	adm := kadm.NewClient(kit.Kafka(s.t).Client(s.t))
+	set := func(remove bool) {
+		s.t.Helper()
+		altered, err := adm.AlterClientQuotas(context.WithoutCancel(s.t.Context()), []kadm.AlterClientQuotaEntry{{
+			Entity: kadm.ClientQuotaEntity{{Type: "user"}}, // each
+			Ops:    []kadm.AlterClientQuotaOp{{Key: "producer_byte_rate", Value: rate, Remove: remove}},
+		}})
+		if err == nil {
+			err = altered[0].Err
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	set(false)
+	defer set(true)
+	do()
 }
 
 // fingerprint makes a projection one that was built from another declaration.
