@@ -40,14 +40,15 @@ func TestP13_BrokersOfAClusterKilled_LinksCut_NothingLostNothingTwice(t *testing
 	for end, round := time.Now().Add(lasts), 0; time.Now().Before(end); round++ {
 		n, wait := r.IntN(cluster.Size()), time.Duration(r.IntN(3000))*time.Millisecond
 		before := l.progress()
-		if round%5 < 4 {
+		switch {
+		case round%5 < 4:
 			done[cut(cluster, n, linkFaults[r.IntN(len(linkFaults))], wait, r.IntN(2) == 0)]++
-		} else if r.IntN(3) > 0 {
+		case r.IntN(3) > 0:
 			done["killed"]++
 			cluster.Kill9(n)
 			<-time.After(wait)
 			cluster.Restart(n)
-		} else {
+		default:
 			done["stood still"]++
 			cluster.Pause(n)
 			<-time.After(wait + 4*time.Second) // past its session: the others take its partitions

@@ -105,7 +105,7 @@ func (w *waiting) OnBrokerThrottle(broker kgo.BrokerMetadata, wait time.Duration
 		w.held.Store(until)
 	}
 	if last := w.warned.Load(); now-last > int64(time.Minute) && w.warned.CompareAndSwap(last, now) {
-		w.log.Warn("throttled by Kafka: "+quotaReached, "broker", broker.NodeID, "for", wait.String())
+		w.log.Warn("throttled by Kafka", "reason", quotaReached, "broker", broker.NodeID, "for", wait.String())
 	}
 }
 
@@ -178,7 +178,7 @@ func (w *waiting) tell(c cause) {
 	}
 	if c.reason != "" {
 		w.metrics.waiting.WithLabelValues(c.reason).Inc()
-		w.log.Warn("waiting for Kafka: "+c.text, "reason", c.reason, "since", w.since.UTC().Format(time.RFC3339))
+		w.log.Warn("waiting for Kafka", "for", c.text, "reason", c.reason, "since", w.since.UTC().Format(time.RFC3339))
 	} else {
 		w.log.Info("waiting for Kafka is over", "reason", w.told)
 	}
@@ -244,7 +244,7 @@ func (w *waiting) ask(ctx context.Context, cl *kgo.Client) (about *kmsg.Metadata
 			req := kmsg.NewPtrMetadataRequest()
 			for _, topic := range []string{w.topics.Commands, w.topics.Internal, w.topics.Events, w.topics.Snapshots, w.topics.Replies} {
 				t := kmsg.NewMetadataRequestTopic()
-				t.Topic = kmsg.StringPtr(topic)
+				t.Topic = new(topic)
 				req.Topics = append(req.Topics, t)
 			}
 			resp, err := b.Request(ctx, req)

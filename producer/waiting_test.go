@@ -60,7 +60,7 @@ func (s *system) writer(change func(*producer.Config)) *writer {
 	return w
 }
 
-// waits waits until the producer says in all three places that it waits, and for what.
+// waits returns when the producer says in all three places that it waits, and for what.
 func (w *writer) waits(reason string, texts ...string) {
 	w.t.Helper()
 	w.await("Ready, metric and log to say that it waits: "+reason, func() error {
@@ -68,7 +68,7 @@ func (w *writer) waits(reason string, texts ...string) {
 		if err == nil {
 			return errors.New("it is ready")
 		}
-		for _, text := range append(texts, "waiting for Kafka: ") {
+		for _, text := range append(texts, "waiting for Kafka") {
 			if !strings.Contains(err.Error(), text) {
 				return fmt.Errorf("Ready does not say %q: %w", text, err)
 			}

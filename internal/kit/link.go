@@ -152,7 +152,7 @@ func (c *linked) run() {
 	if !c.pass(requests, 0) {
 		return
 	}
-	conn, err := new(net.Dialer).Dial("tcp", c.link.to) //nolint:noctx // on loopback that does not last
+	conn, err := new(net.Dialer).Dial("tcp", c.link.to)
 	if err != nil {
 		return // the broker is away
 	}
@@ -233,7 +233,7 @@ func (c *linked) last(frame []byte) (hit chan struct{}) {
 	l := c.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.hit == nil || binary.BigEndian.Uint16(frame[4:]) != uint16(l.cutAfter) { //nolint:gosec // a key of requests is small
+	if l.hit == nil || binary.BigEndian.Uint16(frame[4:]) != uint16(l.cutAfter) {
 		return nil
 	}
 	hit, l.hit = l.hit, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -58,13 +59,13 @@ func startEcho(t *testing.T) *echo {
 }
 
 func readFrame(in io.Reader) ([]byte, error) {
-	frame := make([]byte, 4)
-	if _, err := io.ReadFull(in, frame); err != nil {
+	length := make([]byte, 4)
+	if _, err := io.ReadFull(in, length); err != nil {
 		return nil, err
 	}
-	frame = append(frame, make([]byte, binary.BigEndian.Uint32(frame))...)
-	_, err := io.ReadFull(in, frame[4:])
-	return frame, err
+	body := make([]byte, binary.BigEndian.Uint32(length))
+	_, err := io.ReadFull(in, body)
+	return slices.Concat(length, body), err
 }
 
 // caller is a client of it.
