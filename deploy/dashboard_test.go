@@ -154,8 +154,8 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 	if err := s.holds(`ALERTS{alertname="LedgerlineEventStoreWriteFailures"}`); err == nil {
 		t.Error("an alert on failed transactions fires, and none has failed")
 	}
-	s.throttle(10_000, func() {
-		s.load("fourth", 20, 5)
+	s.throttle(2_000, func() {
+		s.load("fourth", 50, 5)
 		s.until(`sum(ledgerline_producer_throttled_seconds_total) > 0`)
 	})
 	kafka := kit.Kafka(t)

@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,7 @@ func TestPartitions_DecidedSideBySide(t *testing.T) {
 		Decide: func(account.State, account.Command, producer.Meta) producer.Decision[account.Event] {
 			deciding.Add(1)
 			defer deciding.Add(-1)
-			for began := time.Now(); together.Load() == 0 && time.Since(began) < 2*time.Second; time.Sleep(time.Millisecond) {
+			for began := time.Now(); together.Load() == 0 && time.Since(began) < 2*time.Second; runtime.Gosched() {
 				if deciding.Load() > 1 {
 					together.Add(1)
 				}
