@@ -8,7 +8,8 @@ import (
 )
 
 // Aggregate declares one kind of aggregate: the rules by which its commands become events. Both functions are pure: no
-// clock, no I/O, no randomness, no writing into a slice or map that the state shares; time and ids come with the command.
+// clock, no I/O, no randomness, no writing into a slice or map that the state shares; time and ids come with the command. They are called
+// for several aggregates at the same time, for one aggregate never.
 type Aggregate[S any, C, E schemas.Record] struct {
 	// Kind names the kind and its records; the generated code of the kind's schema folder provides it.
 	Kind schemas.Kind[S, C, E]

@@ -36,10 +36,13 @@ func (p *plant) startLedgerline(prefix, state string, metrics prometheus.Registe
 	})
 }
 
+// sessionTimeout is the default, which a take-over has to wait for.
+const sessionTimeout = 10 * time.Second
+
 // config of a producer under a prefix.
 func (p *plant) config(prefix, state string) producer.Config {
 	return producer.Config{
-		Brokers: p.brokers, Registry: p.registry, TopicPrefix: prefix, Partitions: partitions, Replication: 1, MinInsync: 1, StateDir: state,
+		Brokers: p.brokers, Registry: p.registry, TopicPrefix: prefix, Partitions: partitions, Replication: 1, MinInsync: 1, StateDir: state, SessionTimeout: sessionTimeout,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }

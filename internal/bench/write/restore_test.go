@@ -48,13 +48,12 @@ func measureRestore(b *testing.B) {
 	row("half killed, until all partitions answer", cold, 0)
 	row("half killed, which a standby followed", warm, 0)
 	fmt.Println()
-	session := p.config("", "").SessionTimeout.Seconds()
 	report(b, "restore", rows, []bench.Target{
 		bench.AtMost("restore_without_local_state_s", without.ready.Seconds(), 5),
 		bench.AtMost("restore_with_local_state_s", with.ready.Seconds(), 0.5),
 		bench.AtMost("restore_heap_MiB", max(without.heap, with.heap), 512),
-		bench.AtMost("takeover_s", cold.Seconds(), session+5),
-		bench.AtMost("takeover_with_standby_s", warm.Seconds(), session+1),
+		bench.AtMost("takeover_s", cold.Seconds(), sessionTimeout.Seconds()+5),
+		bench.AtMost("takeover_with_standby_s", warm.Seconds(), sessionTimeout.Seconds()+1),
 	})
 }
 
@@ -73,8 +72,9 @@ func (p *plant) takeover(prefix string, standbys int) time.Duration {
 	metrics := prometheus.NewRegistry()
 	cfg := p.config(prefix, "")
 	cfg.Metrics, cfg.Standbys = metrics, standbys
+	survivor := producer.New(cfg, bank.Account)
 	stop := p.background(func(ctx context.Context) {
-		if err := producer.New(cfg, bank.Account).Run(ctx); err != nil {
+		if err := survivor.Run(ctx); err != nil {
 			p.b.Error(err)
 		}
 	})

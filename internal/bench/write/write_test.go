@@ -5,6 +5,7 @@
 //	BENCH_COMMANDS=1000000 BENCH_ACCOUNTS=100000 make bench-write
 //	BENCH_STREAMS="threads=2 commit=1s store=rocksdb; threads=1 commit=5s" BENCH_JVM="-Xmx4g" make bench-write
 //	BENCH_STREAMS=off BENCH_STREAMS_LATENCY=off make bench-write
+//	BENCH_RESTORE_ACCOUNTS=1000000 make bench-write
 //
 // Kafka Streams keeps the accounts in a state store, whose changelog stands where Ledgerline has its snapshots. It runs without and with
 // a window store in which repeated commands are found: without, it does what the bare loop does; with it, what Ledgerline does.
