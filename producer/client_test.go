@@ -100,32 +100,54 @@ func TestP13_LeaderOfRepliesChanges_BeforeAMarker_TheClientGoesOn(t *testing.T) 
 	s.clientOptions = []kgo.Opt{kgo.WithHooks(read)}
 	c := s.client()
 	s.publish(c, open("acc-1", 0))
+	s.markerFirst(kafka, s.topics.Replies, read)
+	expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+}
+
+// The same of commands: the session goes on.
+func TestP13_LeaderOfCommandsChanges_BeforeAMarker_TheSessionGoesOn(t *testing.T) {
+	kafka := kit.FakeKafka(t, kfake.NumBrokers(3))
+	s := systemOn(t, kafka.Brokers(), kit.FakeRegistry(t), "")
+	read := &batchesRead{}
+	w := s.writer(func(c *producer.Config) { c.Client = []kgo.Opt{kgo.WithHooks(read)} })
+	c := s.client()
+	s.publish(c, open("acc-1", 0))
+	s.markerFirst(kafka, s.topics.Commands, read)
+	expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+	if n := counted(t, w.metrics, "ledgerline_producer_sessions_total", "account"); n != 1 {
+		t.Errorf("%v sessions", n)
+	}
+}
+
+// markerFirst has the leader of a topic change while a transaction is open in the partition of acc-1, so that the marker is what the new
+// one writes first, and change again when that was read.
+func (s *system) markerFirst(kafka *kit.FakeKafkaCluster, topic string, read *batchesRead) {
+	s.t.Helper()
 	partition := schemas.Partition("acc-1", 4)
 	lead := func(broker int32) {
-		t.Helper()
-		if err := kafka.MoveTopicPartition(s.topics.Replies, partition, broker); err != nil {
-			t.Fatal(err)
+		s.t.Helper()
+		if err := kafka.MoveTopicPartition(topic, partition, broker); err != nil {
+			s.t.Fatal(err)
 		}
 	}
 	other := s.kafka(kgo.TransactionalID("other"))
 	if err := other.BeginTransaction(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	if err := other.ProduceSync(t.Context(), &kgo.Record{Topic: s.topics.Replies, Partition: partition, Value: []byte("none of ours")}).FirstErr(); err != nil {
-		t.Fatal(err)
+	if err := other.ProduceSync(s.t.Context(), &kgo.Record{Topic: topic, Partition: partition, Value: []byte("none of ours")}).FirstErr(); err != nil {
+		s.t.Fatal(err)
 	}
 	before := read.Load()
 	lead(1)
 	lead(2) // one of them is another than it was
-	if err := other.EndTransaction(t.Context(), kgo.TryAbort); err != nil {
-		t.Fatal(err)
+	if err := other.EndTransaction(s.t.Context(), kgo.TryAbort); err != nil {
+		s.t.Fatal(err)
 	}
-	s.await("the client to read the marker", func() error {
+	s.await("the marker to be read", func() error {
 		if n := read.Load(); n < before+2 {
 			return fmt.Errorf("%d batches after %d", n, before)
 		}
 		return nil
 	})
 	lead(0)
-	expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
 }

@@ -168,12 +168,10 @@ func (s *session) fetchErrors(ctx context.Context, fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
 		var lost *kgo.ErrDataLoss
 		switch {
-		case errors.Is(e.Err, kerr.OffsetOutOfRange):
+		case errors.As(e.Err, &lost), errors.Is(e.Err, kerr.OffsetOutOfRange): // the client may be mistaken in what it takes for lost
 			if s.books[e.Partition] != nil { // else it is looked at when it is adopted
 				astray = append(astray, input{e.Topic, e.Partition})
 			}
-		case errors.As(e.Err, &lost):
-			return fmt.Errorf("%s partition %d: the offset to go on from is gone: commands were lost before they were processed: %w", e.Topic, e.Partition, e.Err)
 		case unrecoverable(e.Err):
 			return fmt.Errorf("fetch %s partition %d: %w", e.Topic, e.Partition, e.Err)
 		case !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled):
@@ -363,7 +361,8 @@ func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offset
 }
 
 // backIntoRange has the client go on from the log's position in partitions whose records it was about to fetch and that are not there: the
-// answer may be older than the last position that it was given, or what was processed was deleted under it.
+// answer may be older than the last position that it was given, or what was processed was deleted under it; or it takes records for lost
+// that were markers of transactions, which it does not count when it compares what it has read with the epochs of leaders.
 func (s *session) backIntoRange(ctx context.Context, astray []input) error {
 	ranges, err := s.ranges(ctx)
 	if err != nil {
