@@ -30,6 +30,7 @@ type book struct {
 	out        []*kgo.Record // of the last command …
 	reply      ledgerline.Reply
 	watched    *watched[command]
+	tried      *tried
 
 	trial   *ledgerline.Trial // how processes fared that decided here before
 	waiting bool              // there were commands to decide when it was restored

@@ -79,7 +79,7 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 	t.Cleanup(cache.Unref)
 	return &restorer{
 		cfg: Config{Window: time.Hour}.withDefaults(), machine: m, writer: w, log: slog.New(slog.DiscardHandler), metrics: newMetrics(nil, "account"),
-		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache, watched: make([]watched[command], 1),
+		limits: limits{eventBytes: 64 << 10, events: 10, sources: 4, tail: 20, memory: 6}, group: "g", cache: cache, watched: make([]watched[command], 1), tried: &tried{},
 	}
 }
 

@@ -131,7 +131,7 @@ func (m *member) session(ctx context.Context) error {
 			eventBytes: m.cfg.MaxEventBytes, events: m.cfg.MaxEvents, sources: m.cfg.MaxSources,
 			tail: int64(m.cfg.SnapshotEvents), memory: max(1, m.cfg.MemoryAggregates/int(m.cfg.Partitions)),
 		},
-		watched: deciding, takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
+		watched: deciding, tried: &m.tried, takeover: taker, group: m.cfg.group(kind), fs: vfs.Default, cache: cache, pinned: pin.identity(pinned, rules),
 	}
 	if m.cfg.Standbys > 0 {
 		restorer.standby = m.standby(restorer, id, plain, topics.Commands)

@@ -21,6 +21,7 @@ type Producer struct {
 	metrics *metrics
 	members []*member
 	process string // a name for this process and producer
+	tried   tried
 
 	mu     sync.Mutex
 	warned map[string]bool // of topics and brokers

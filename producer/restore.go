@@ -36,6 +36,7 @@ type restorer struct {
 	onlooker bool                                     // it restores for a standby, and ends nobody's transaction
 	watched  []watched[command]                       // by partition
 	stuck    func(partition int32, event *kgo.Record) // told of one by which no state can be evolved in time; nil: the process ends
+	tried    *tried
 	group    string
 	fs       vfs.FS
 	cache    *pebble.Cache
@@ -209,7 +210,7 @@ func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring
 		book:  newBook(p, r.writer, r.limits, r.machine, s, newWindow(r.cfg.Window), r.log),
 		since: since, held: s.has.events, local: !s.fresh, waiting: map[string]int64{},
 	}
-	part.watched = &r.watched[p]
+	part.watched, part.tried = &r.watched[p], r.tried
 	part.snapshotsEnd = max(s.has.snapshots, bounds.start(r.writer.topics.Snapshots, p))
 	return part, part.window.load(s, since)
 }

@@ -3,6 +3,7 @@ package producer
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -77,8 +78,11 @@ func (s *session) begin(ctx context.Context, partitions []int32) error {
 }
 
 // room is how many commands the next poll may bring.
-func (s *session) room() int {
-	n := s.waiting.room(s.cfg.MaxPollRecords)
+func (s *session) room() int { return s.waiting.room(s.caution()) }
+
+// caution is how many commands may be decided together where one of them may have ended processes.
+func (s *session) caution() int {
+	n := s.cfg.MaxPollRecords
 	if time.Now().After(s.small) {
 		return n
 	}
@@ -92,17 +96,46 @@ func (s *session) room() int {
 
 // fatality refuses a command that has ended processes when it was decided alone.
 func (b *book) fatality(rec *kgo.Record) *refusal {
-	if t := b.trial; t == nil || t.Tries < mostTries || t.Topic != rec.Topic || t.Offset != rec.Offset {
+	t := b.trial
+	if t == nil || t.Topic != rec.Topic || t.Offset != rec.Offset {
 		return nil
 	}
-	return refuse(CodeFatal, "each process that decided it ended: it was decided alone %d times", b.trial.Tries)
+	ended := t.Tries
+	if b.tried.has(rec) {
+		ended-- // this process lives: that its transaction failed says nothing of the command
+	}
+	if ended < mostTries {
+		return nil
+	}
+	return refuse(CodeFatal, "each process that decided it ended: it was decided alone %d times", ended)
+}
+
+// tried are the commands that this process has counted as decided alone. It lives: so it counts each once, however often it must try.
+type tried struct {
+	mu sync.Mutex
+	at map[string]bool
+}
+
+func (t *tried) has(rec *kgo.Record) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.at[origin(rec)]
+}
+
+func (t *tried) add(rec *kgo.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.at == nil {
+		t.at = map[string]bool{}
+	}
+	t.at[origin(rec)] = true
 }
 
 // alone writes down that a command is decided alone, while that is called for: by its own partition or another one, whose commands
 // wait for it.
 func (s *session) alone(ctx context.Context, all batch) error {
 	b, c := all[0].book, &all[0].commands[0]
-	if s.room() > 1 || all.size() > 1 || c.refused != nil || b.seen(c.rec) {
+	if s.caution() > 1 || all.size() > 1 || c.refused != nil || b.seen(c.rec) || b.tried.has(c.rec) {
 		return nil
 	}
 	t := ledgerline.Trial{Process: s.process}
@@ -114,6 +147,7 @@ func (s *session) alone(ctx context.Context, all batch) error {
 	}
 	t.Tries++
 	b.trial = &t
+	b.tried.add(c.rec)
 	rec, err := s.writer.trial(b.partition, b.trial)
 	if err != nil {
 		return err

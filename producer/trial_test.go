@@ -4,8 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -154,4 +158,41 @@ func dyingOf(amount int64) producer.Definition {
 		return evolve(s, e)
 	}
 	return dying
+}
+
+// Kafka refuses what is written for a command, session after session: that says nothing of the command, which is decided when it may be.
+func TestP5_TransactionsFail_NoDeadLetter(t *testing.T) {
+	kafka := kit.FakeKafka(t)
+	s := systemOn(t, kafka.Brokers(), kit.FakeRegistry(t), "")
+	s.start()
+	c := s.client()
+	expect(t, s.publish(c, open("acc-1", 0)), producer.Accepted, "")
+	var refused atomic.Int32
+	kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		kafka.KeepControl()
+		produce, ok := req.(*kmsg.ProduceRequest)
+		if !ok || produce.TransactionID == nil || refused.Load() == 4 {
+			return nil, nil, false
+		}
+		refused.Add(1)
+		resp, _ := produce.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range produce.Topics {
+			answer := kmsg.NewProduceResponseTopic()
+			answer.Topic, answer.TopicID = topic.Topic, topic.TopicID
+			for _, part := range topic.Partitions {
+				p := kmsg.NewProduceResponseTopicPartition()
+				p.Partition, p.ErrorCode = part.Partition, kerr.TopicAuthorizationFailed.Code
+				answer.Partitions = append(answer.Partitions, p)
+			}
+			resp.Topics = append(resp.Topics, answer)
+		}
+		return resp, nil, true
+	})
+	expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+	if n := refused.Load(); n != 4 {
+		t.Errorf("%d transactions were refused", n)
+	}
+	if n := len(s.records(s.topics.DeadLetters)); n != 0 {
+		t.Errorf("%d dead letters", n)
+	}
 }
