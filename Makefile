@@ -10,7 +10,7 @@ TOOL = "$$(go -C $(CURDIR)/internal/tools tool -n $(1))"
 # The tests' settings: make test RACE= goes without the race detector (and gcc), PKG=./producer/... tests one part.
 RACE ?= -race
 PKG ?= ./...
-TEST_TIMEOUT ?= 20m# one package
+TEST_TIMEOUT ?= 40m# one package
 TOTAL_TIMEOUT ?= 90m# all of make test, where no terminal is there to stop it
 
 # On a terminal Ctrl-C must reach what runs, and timeout would stand between.
