@@ -256,7 +256,9 @@ func (m *member) usurped(ctx context.Context, err error) error {
 		return err
 	}
 	taken := errors.Is(err, kerr.FencedInstanceID)
-	if !taken && m.id != "" && m.cfg.Group == GroupClassic { // under KIP-848 the younger is not let in while the older lives
+	// Who was evicted for its silence is not taken for usurped: the group may have it under a new id already, for which its client asked.
+	evicted := errors.Is(err, kerr.UnknownMemberID)
+	if !taken && !evicted && m.id != "" && m.cfg.Group == GroupClassic { // under KIP-848 the younger is not let in while the older lives
 		cl, clientErr := kgo.NewClient(slices.Concat(m.cfg.Client, []kgo.Opt{kgo.SeedBrokers(m.cfg.Brokers...), kgo.WithLogger(kafkaLog{m.log})})...)
 		if clientErr != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -96,7 +97,11 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 	}
 	defer cl.CloseAllowingRebalance()
 	adm := kadm.NewClient(cl)
-	bounds, err := r.bounds(ctx, adm, partitions)
+	var bounds bounds
+	err = r.patiently(ctx, func() error {
+		bounds, err = r.bounds(ctx, adm, partitions)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
@@ -122,7 +127,11 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 		}
 		since[p] = part.since
 	}
-	recent, err := r.recent(ctx, adm, since)
+	var recent kadm.ListedOffsets
+	err = r.patiently(ctx, func() error {
+		recent, err = r.recent(ctx, adm, since)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +161,21 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 		part.line()
 	}
 	return parts, nil
+}
+
+// patiently asks again for what brokers can't tell yet: while too few copies are in sync, a new leader does not know where the log ends.
+func (r *restorer) patiently(ctx context.Context, ask func() error) error {
+	for began := time.Now(); ; {
+		err := ask()
+		if err == nil || !kerr.IsRetriable(err) || time.Since(began) > r.cfg.RestoreStall {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
 }
 
 // line puts those who need a snapshot into the queue, in the order of their first events.

@@ -56,6 +56,7 @@ type waiting struct {
 
 	limit   int     // commands that a transaction may have; 0: as many as are polled
 	brokers []int32 // as of the last look; none: ask those that the producer was started with
+	owned   []int32 // the last partitions that it had
 
 	mu    sync.Mutex
 	cause cause     // as of the last look
@@ -120,7 +121,10 @@ func (w *waiting) watch(ctx context.Context, cl *kgo.Client, owned func() []int3
 		overdue := began != 0 && time.Since(time.Unix(0, began)) > waitsAfter
 		if overdue || w.waits() || time.Since(looked) > lookEvery {
 			looked = time.Now()
-			found := w.look(ctx, cl, owned(), overdue)
+			if now := owned(); len(now) > 0 { // else a session is about to begin, of a member that is likely to have again what it had
+				w.owned = now
+			}
+			found := w.look(ctx, cl, w.owned, overdue)
 			if ctx.Err() != nil {
 				return
 			}
