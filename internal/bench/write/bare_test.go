@@ -14,16 +14,33 @@ import (
 )
 
 // bare runs the loop without a platform over a backlog.
-func (p *plant) bare(prefix string, as shape) result {
-	return p.run(nameBare, "", prefix, prefix+"bare", func() running { return within(p.startBare(prefix, as)) })
+func (p *plant) bare(sessions int, prefix string, as shape) result {
+	return p.run(nameBare, sessionsSetting(sessions), prefix, prefix+"bare", func() running {
+		var stops []func()
+		for n := range sessions {
+			stops = append(stops, p.startBare(n, prefix, as))
+		}
+		return within(func() {
+			for _, stop := range stops {
+				stop()
+			}
+		})
+	})
 }
 
-// startBare starts the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances. Names in headers
+func sessionsSetting(n int) string {
+	if n == 1 {
+		return "1 session"
+	}
+	return strconv.Itoa(n) + " sessions"
+}
+
+// startBare starts the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances. It is the nth member of its group. Names in headers
 // and replies are each command's own: a thousand equal records would be compressed to half of what the others have to send.
-func (p *plant) startBare(prefix string, as shape) (stop func()) {
+func (p *plant) startBare(nth int, prefix string, as shape) (stop func()) {
 	topics, group := schemas.TopicsOf(prefix, "account"), prefix+"bare"
 	gts, err := kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(p.brokers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics.Commands), kgo.TransactionalID(group), kgo.Balancers(kgo.RangeBalancer()),
+		kgo.SeedBrokers(p.brokers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics.Commands), kgo.TransactionalID(group+strconv.Itoa(nth)), kgo.Balancers(kgo.RangeBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000), kgo.MetadataMinAge(10*time.Millisecond),
 	)

@@ -131,17 +131,17 @@ func latencies(b *testing.B) {
 		other = p.program()
 	}
 	ours := p.stage(p.commands)
-	shape := p.ledgerline(ours, b.TempDir()).shape
+	shape := p.ledgerline(1, ours, b.TempDir()).shape
 	bare := p.copied(ours)
-	p.bare(bare, shape)
+	p.bare(1, bare, shape)
 
 	type loop struct {
 		who, setting, prefix string
 		start                func() (stop func())
 	}
 	loops := []loop{
-		{nameBare, "", bare, func() func() { return p.startBare(bare, shape) }},
-		{nameOurs, "", ours, func() func() { return p.startLedgerline(ours, b.TempDir(), prometheus.NewRegistry()) }},
+		{nameBare, "", bare, func() func() { return p.startBare(0, bare, shape) }},
+		{nameOurs, "", ours, func() func() { return p.startLedgerline(1, ours, b.TempDir(), prometheus.NewRegistry()) }},
 	}
 	if other != nil {
 		prefix := p.copied(ours)

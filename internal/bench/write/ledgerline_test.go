@@ -18,17 +18,17 @@ import (
 )
 
 // ledgerline runs a producer with the bank's rules over a backlog.
-func (p *plant) ledgerline(prefix, state string) result {
+func (p *plant) ledgerline(sessions int, prefix, state string) result {
 	counted := prometheus.NewRegistry()
-	r := p.run(nameOurs, "", prefix, producer.Group(prefix, "account"), func() running { return within(p.startLedgerline(prefix, state, counted)) })
+	r := p.run(nameOurs, sessionsSetting(sessions), prefix, producer.Group(prefix, "account"), func() running { return within(p.startLedgerline(sessions, prefix, state, counted)) })
 	topics := schemas.TopicsOf(prefix, "account")
 	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(p.end(topics.Commands))}
 	return r
 }
 
-func (p *plant) startLedgerline(prefix, state string, metrics prometheus.Registerer) (stop func()) {
+func (p *plant) startLedgerline(sessions int, prefix, state string, metrics prometheus.Registerer) (stop func()) {
 	cfg := p.config(prefix, state)
-	cfg.Metrics = metrics
+	cfg.Metrics, cfg.Sessions = metrics, sessions
 	return p.background(func(ctx context.Context) {
 		if err := producer.New(cfg, bank.Account).Run(ctx); err != nil {
 			p.b.Error(err)

@@ -30,7 +30,7 @@ func measureRestore(b *testing.B) {
 	p := newPlant(b, 0)
 	p.accounts = number(b, "BENCH_RESTORE_ACCOUNTS", 1_000_000)
 	prefix, state := p.stage(0), b.TempDir()
-	p.ledgerline(prefix, state)
+	p.ledgerline(1, prefix, state)
 	without, with := p.restart(prefix, b.TempDir()), p.restart(prefix, state)
 	cold, warm := p.takeover(prefix, 0), p.takeover(prefix, 1)
 	fmt.Printf("\n%d accounts in %d partitions of Apache Kafka; %s\n\n", p.accounts, partitions, bench.ThisMachine())

@@ -94,7 +94,7 @@ func (g *program) run(prefix string, s streamsSetting) result {
 func (g *program) prove() {
 	odd := g.p.stageOdd()
 	copied := g.p.copied(odd)
-	r := g.p.ledgerline(odd, g.p.b.TempDir())
+	r := g.p.ledgerline(1, odd, g.p.b.TempDir())
 	setting := standardSetting
 	setting.window = true
 	other := g.run(copied, setting)
