@@ -85,6 +85,7 @@ func (r Reader) Follow(ctx context.Context, t Topic, visit func(*kgo.Record) err
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.KeepControlRecords(), // else the client takes markers for lost records when the leader changes behind them
 	})...)
 	if err != nil {
 		return fmt.Errorf("kafka client: %w", err)
@@ -101,7 +102,11 @@ func (r Reader) Follow(ctx context.Context, t Topic, visit func(*kgo.Record) err
 			}
 		}
 		for it := fetches.RecordIter(); !it.Done(); {
-			if err := visit(it.Next()); err != nil {
+			rec := it.Next()
+			if rec.Attrs.IsControl() {
+				continue
+			}
+			if err := visit(rec); err != nil {
 				return err
 			}
 		}
