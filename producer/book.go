@@ -92,7 +92,7 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if a := b.window.find(c.windowID, c.at); a != nil {
+	if a := b.answered(c); a != nil {
 		if a.hash != c.hash {
 			return b.refuse(ctx, c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for another command: its content differs, or who asks for it"})
 		}
@@ -119,6 +119,14 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 		}, false)
 	}
 	return b.decide(ctx, c, h)
+}
+
+// answered is the answer that a command had before, nil when it is the first of its id.
+func (b *book) answered(c *command) *answer {
+	if c.unanswered {
+		return b.window.findNew(c.windowID, c.at)
+	}
+	return b.window.find(c.windowID, c.at)
 }
 
 func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) {
@@ -308,4 +316,4 @@ func (b *book) rollback() {
 }
 
 // close keeps the local state for the next one who opens it.
-func (b *book) close() error { return errors.Join(b.save(-1), b.store.close()) }
+func (b *book) close() error { return errors.Join(b.save(-1), b.keepQueue(), b.store.close()) }

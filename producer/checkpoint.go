@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"time"
 
@@ -139,13 +140,17 @@ func (a *agenda) forget() {
 // maxUnkept is how many places of the window are kept in memory alone: where commands are rejected, no event has them saved.
 const maxUnkept = 4096
 
+// saveTail is the part of Config.SnapshotEvents after which the store is brought up to date. The later, the fewer states are put there
+// twice; what it lacks after a crash is replayed.
+const saveTail = 4
+
 // flushEvery is how often the store is put on disk.
 const flushEvery = 5 * time.Second
 
 // save puts up to n changed states into the store, when it is far enough behind; n < 0: all of them, and whatever else it lacks.
 func (b *book) save(n int) error {
 	a := &b.agenda
-	if len(a.saving) == 0 && (n < 0 || a.eventsEnd-b.store.has.events >= b.limits.tail/50) {
+	if len(a.saving) == 0 && (n < 0 || a.eventsEnd-b.store.has.events >= b.limits.tail/saveTail) {
 		a.saving, a.savingTo, a.incomplete = b.shelf.changed(), a.eventsEnd, false
 	}
 	for len(a.saving) > 0 && n != 0 {
@@ -173,6 +178,45 @@ func (b *book) save(n int) error {
 		}
 	}
 	return b.store.flush(flushEvery)
+}
+
+// keepQueue keeps who waits for a snapshot with the local state that is about to be closed. Without it the next owner reads all events
+// from the checkpoint on to know.
+func (b *book) keepQueue() error {
+	a := &b.agenda
+	if b.store.lock == nil || len(a.unkept) > 0 || b.store.has.events != a.eventsEnd {
+		return nil
+	}
+	value := binary.BigEndian.AppendUint64(nil, uint64(a.eventsEnd))
+	for _, d := range a.queue {
+		value = binary.AppendUvarint(value, uint64(d.from))
+		value = append(binary.AppendUvarint(value, uint64(len(d.id))), d.id...)
+	}
+	if err := b.store.stage(queueKey, value); err != nil {
+		return err
+	}
+	return b.store.apply(b.store.has)
+}
+
+// queue is what keepQueue kept; false when there is nothing, or the store has gone on since.
+func (s *store) queue() (queue []due, ok bool, err error) {
+	value, _, err := s.get(queueKey)
+	if err != nil || len(value) < 8 || int64(binary.BigEndian.Uint64(value)) != s.has.events {
+		return nil, false, err
+	}
+	value = value[8:]
+	ids := string(value) // one allocation for all
+	for len(value) > 0 {
+		from, n := binary.Uvarint(value)
+		size, m := binary.Uvarint(value[max(n, 0):])
+		if n <= 0 || m <= 0 || uint64(len(value)-n-m) < size {
+			return nil, false, nil
+		}
+		at := len(ids) - len(value) + n + m
+		queue = append(queue, due{ids[at : at+int(size)], int64(from)})
+		value = value[n+m+int(size):]
+	}
+	return queue, true, nil
 }
 
 func (w *writer) snapshot(partition int32, id string, value []byte) *kgo.Record {

@@ -51,7 +51,8 @@ type restoring struct {
 	held    int64            // offset below which the store's states hold all events
 	local   bool             // the store had states of its own: that it has an event does not say that a snapshot has
 	foreign bool             // it has a snapshot that these rules can't use
-	waiting map[string]int64 // who needs a snapshot → offset of the first event that none holds
+	queued  []due            // who needs a snapshot for events below held; nil: the events must be read to know
+	waiting map[string]int64 // who needs one for others → offset of the first event that none holds
 	events  int
 
 	// Of a standby's copy: it was restored before, and has come to here.
@@ -180,11 +181,11 @@ func (r *restorer) patiently(ctx context.Context, ask func() error) error {
 
 // line puts those who need a snapshot into the queue, in the order of their first events.
 func (part *restoring) line() {
-	queue := make([]due, 0, len(part.waiting))
+	queue := slices.Grow(part.queued, len(part.waiting))
 	for id, from := range part.waiting {
 		queue = append(queue, due{id, from})
 	}
-	slices.SortFunc(queue, func(a, b due) int { return cmp.Compare(a.from, b.from) })
+	slices.SortFunc(queue[len(part.queued):], func(a, b due) int { return cmp.Compare(a.from, b.from) })
 	part.agenda.queue = queue
 }
 
@@ -310,7 +311,19 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 		return start, nil
 	}
 	from, err := r.writer.checkpointOf(ctx, part.store)
-	return max(from, start), err
+	if err != nil {
+		return 0, err
+	}
+	if part.held > from { // else snapshots have all that the queue speaks of
+		queue, ok, err := part.store.queue()
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			part.queued, from = queue, part.held
+		}
+	}
+	return max(from, start), nil
 }
 
 // read reads a span to its end and hands the records to apply, several partitions at a time.

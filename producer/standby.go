@@ -337,7 +337,7 @@ func (s *standby) release(part *following) {
 }
 
 func (s *standby) closed(part *restoring) {
-	if err := part.close(); err != nil {
+	if err := errors.Join(part.save(-1), part.store.close()); err != nil { // its queue is not that of an owner
 		s.log.Warn("local state is not kept", "partition", part.partition, "error", err)
 	}
 }
