@@ -1,14 +1,15 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -31,7 +32,8 @@ type batch []*portion
 type portion struct {
 	book     *book
 	inputs   []*polled
-	commands []command // of all inputs
+	commands []command  // of all inputs …
+	room     *[]command // … and what they lie in
 
 	unsure []int64            // offsets of replies that tell whether …
 	maybe  map[commandID]bool // … these commands are repetitions
@@ -45,6 +47,15 @@ type polled struct {
 	why     error       // … and this is what it said
 }
 
+// done lets go of what was read, when nobody looks at it any more. The room is for what is polled next.
+func (s *session) done(all batch) {
+	for _, p := range all {
+		clear(p.commands)
+		*p.room = p.commands[:0]
+		s.rooms.Put(p.room)
+	}
+}
+
 func (b batch) size() (n int) {
 	for _, p := range b {
 		n += len(p.commands)
@@ -52,16 +63,24 @@ func (b batch) size() (n int) {
 	return n
 }
 
-// sideBySide does something with each of several things that have nothing to do with each other, and returns when all is done.
+// sideBySide does something with each of several things that have nothing to do with each other, and returns when all is done. The error
+// is the first one's that has one.
 func sideBySide[T any](all []T, do func(T) error) error {
+	errs := make([]error, len(all))
+	eachSideBySide(all, func(i int, one T) { errs[i] = do(one) })
+	return cmp.Or(errs...)
+}
+
+func eachSideBySide[T any](all []T, do func(i int, one T)) {
 	if len(all) == 1 {
-		return do(all[0])
+		do(0, all[0])
+		return
 	}
-	var g errgroup.Group
-	for _, one := range all {
-		g.Go(func() error { return do(one) })
+	var running sync.WaitGroup
+	for i, one := range all {
+		running.Go(func() { do(i, one) })
 	}
-	return g.Wait()
+	running.Wait()
 }
 
 // read reads the polled records of owned partitions and decodes them, before a transaction begins: a registry that does not
@@ -73,17 +92,20 @@ func (s *session) read(ctx context.Context, fetches kgo.Fetches) (all batch, com
 	}
 	look, cancel := context.WithTimeout(ctx, registryPatience)
 	defer cancel()
-	_ = sideBySide(all, func(p *portion) error { // what fails is of one input
+	eachSideBySide(all, func(_ int, p *portion) {
 		n := 0
 		for _, in := range p.inputs {
 			n += len(in.records)
 		}
-		p.commands = make([]command, 0, n)
+		p.room, _ = s.rooms.Get().(*[]command)
+		if p.room == nil {
+			p.room = new([]command)
+		}
+		p.commands = slices.Grow(*p.room, n)
 		for _, in := range p.inputs {
 			s.readInput(look, p, in)
 		}
 		p.lookBack()
-		return nil
 	})
 	for _, p := range all {
 		for _, in := range p.inputs {

@@ -19,10 +19,11 @@ type command struct {
 	rec      *kgo.Record
 	id       string // aggregate id; the raw key when it is none
 	meta     Meta
-	windowID commandID // set before it is decided
+	windowID commandID // set before it is decided, as is …
 	hash     uint64    // of the value's bytes, and of who asks for it
 	at       int64     // append time, Unix milliseconds
 
+	unanswered bool  // … that the window knows of no reply to it from before the transaction
 	explicitID bool  // the sender gave a ce_id
 	expected   int64 // expected-version; -1: none
 	source     string

@@ -309,6 +309,14 @@ func (m *member) leave(ctx context.Context, plain *kgo.Client, back bool) {
 	}
 }
 
+// fetchBytes bound what the client holds of a backlog beside the commands that are being decided, of each broker and as they were compressed:
+// however many partitions there are.
+const fetchBytes = 16 << 20
+
+// linger lets a transaction's records of a partition go out in few batches, which cost the broker less; what is there at its end is sent
+// at once.
+const linger = 5 * time.Millisecond
+
 // options are those of the member that consumes, produces and commits.
 func (m *member) options(topics schemas.Topics, id string, given *assignment, copies *standby) []kgo.Opt {
 	balancers := []kgo.GroupBalancer{kgo.RangeBalancer()} // for members that do not know ours, and for brokers that assign
@@ -331,12 +339,13 @@ func (m *member) options(topics schemas.Topics, id string, given *assignment, co
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchMaxWait(time.Second),
+		kgo.FetchMaxBytes(fetchBytes),
 		kgo.TransactionalID(id),
 		kgo.TransactionTimeout(m.cfg.TransactionTimeout),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RecordDeliveryTimeout(m.cfg.TransactionTimeout),
-		kgo.ProducerLinger(0),
+		kgo.ProducerLinger(linger),
 		kgo.MaxBufferedRecords(100_000),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 {
 			if topic == topics.DeadLetters {

@@ -41,7 +41,8 @@ func (p *portion) lookBack() {
 			continue
 		}
 		c.windowID = idOf(c.id, c.meta.CommandID)
-		offsets := p.book.window.toRecall(c.windowID)
+		offsets, maybe := p.book.window.toRecall(c.windowID)
+		c.unanswered = !maybe
 		if len(offsets) == 0 {
 			continue
 		}

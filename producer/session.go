@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +46,7 @@ type session struct {
 	processed  processed
 	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
+	rooms      sync.Pool                 // *[]command, empty
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
 	ended      time.Time                 // the last transaction
 	fenced     int                       // transactions aborted one after another
@@ -110,6 +112,7 @@ func (s *session) run(ctx context.Context) error {
 			return err
 		}
 		s.survived(batch)
+		s.done(batch)
 	}
 }
 

@@ -131,6 +131,7 @@ type work struct {
 	touched   bool // there was something to decide
 	outcomes  map[string]int
 	dead      int
+	now       time.Time
 	snapshots int
 }
 
@@ -153,6 +154,7 @@ func (tx *transaction) process(ctx context.Context) error {
 }
 
 func (w *work) process(ctx context.Context) error {
+	w.now = time.Now()
 	for i := range w.commands {
 		c := &w.commands[i]
 		w.ledger.process(c.rec)
@@ -190,6 +192,7 @@ func (w *work) process(ctx context.Context) error {
 
 func (w *work) produce(ctx context.Context, records []*kgo.Record) {
 	for _, rec := range records {
+		rec.Timestamp = w.now // the client would ask the clock for each
 		w.ledger.write(rec, w.tx.session.writer.topics)
 		w.tx.session.gts.Produce(ctx, rec, w.tx.promise)
 	}

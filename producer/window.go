@@ -25,14 +25,15 @@ type window struct {
 	end    int64              // offset behind the last reply that was looked at
 
 	// What the local state has of it.
-	kept   bool    // it has something, or is to have
-	anew   bool    // what it has must go
-	since  int64   // answers to commands appended before may be missing, Unix milliseconds
-	unkept []place // what it does not have yet, in the order of the log
+	kept   bool     // it has something, or is to have
+	anew   bool     // what it has must go
+	since  int64    // answers to commands appended before may be missing, Unix milliseconds
+	unkept []unkept // what it does not have yet, in the order of the log
 
 	// Answers in full: of the open transaction, those called back for it, and the last ones given, in two generations.
 	open, recalled, young, aged answers
 	given                       []*remembered // by the open transaction
+	free                        []remembered  // room for those to come
 }
 
 // answer is the first reply to a command, and the hash of the command that it answered.
@@ -85,6 +86,10 @@ type minuteOf struct {
 type place struct {
 	hash   uint64
 	offset int64
+}
+
+type unkept struct {
+	place
 	minute int64
 }
 
@@ -118,6 +123,15 @@ func (w *window) find(id commandID, at int64) *answer {
 	return &r.answer
 }
 
+// findNew is find, of an id for which toRecall knew no reply: only the open transaction can have answered it.
+func (w *window) findNew(id commandID, at int64) *answer {
+	r := w.open.find(id)
+	if r == nil || at-r.at > w.span.Milliseconds() {
+		return nil
+	}
+	return &r.answer
+}
+
 func (w *window) inFull(id commandID) *remembered {
 	if r := w.open.find(id); r != nil {
 		return r
@@ -128,13 +142,14 @@ func (w *window) inFull(id commandID) *remembered {
 	return cmp.Or(w.recalled.find(id), w.young.find(id), w.aged.find(id))
 }
 
-// toRecall are the offsets at which the reply to a command may stand that is not at hand in full.
-func (w *window) toRecall(id commandID) []int64 {
+// toRecall are the offsets at which the reply to a command may stand that is not at hand in full, and whether a committed reply to it
+// may be there at all.
+func (w *window) toRecall(id commandID) (offsets []int64, maybe bool) {
 	offset, known := w.places[id.hash]
 	if !known || w.inFull(id) != nil {
-		return nil
+		return nil, known
 	}
-	return append([]int64{offset}, w.more[id.hash]...)
+	return append([]int64{offset}, w.more[id.hash]...), true
 }
 
 // recall is an answer that was called back. It stays until the transaction ends. Of several to one id, as there are when it was used
@@ -151,32 +166,40 @@ func (w *window) recall(id commandID, a answer) {
 
 // add remembers an answer until it is older than the window, or the transaction is rolled back.
 func (w *window) add(id commandID, a answer, reply *kgo.Record) {
-	r := &remembered{id: id, answer: a, reply: reply}
+	if len(w.free) == 0 {
+		w.free = make([]remembered, rememberedChunk)
+	}
+	r := &w.free[0]
+	w.free = w.free[1:]
+	*r = remembered{id: id, answer: a, reply: reply}
 	w.open.add(r)
 	w.given = append(w.given, r)
 }
 
+// rememberedChunk answers are one allocation, and are collected together.
+const rememberedChunk = 64
+
 // put remembers where the reply to a command stands, by the hash of its id, and when the command was appended. What is restored
 // comes with the time of the reply, which is later, by hours where there is a backlog. So it says nothing of what may be forgotten.
 func (w *window) put(h uint64, offset, at int64) {
-	p := place{h, offset, at / time.Minute.Milliseconds()}
-	w.place(p)
+	p, minute := place{h, offset}, at/time.Minute.Milliseconds()
+	w.place(p, minute)
 	if w.end = max(w.end, offset+1); w.kept {
-		w.unkept = append(w.unkept, p)
+		w.unkept = append(w.unkept, unkept{p, minute})
 	}
 }
 
-func (w *window) place(p place) {
+func (w *window) place(p place, minute int64) {
 	if other, taken := w.places[p.hash]; taken && other != p.offset {
 		w.more[p.hash] = append(w.more[p.hash], other)
 	}
 	w.places[p.hash] = p.offset
 	i := len(w.minute)
-	for i > 0 && w.minute[i-1].minute > p.minute {
+	for i > 0 && w.minute[i-1].minute > minute {
 		i--
 	}
-	if i == 0 || w.minute[i-1].minute != p.minute {
-		w.minute = slices.Insert(w.minute, i, minuteOf{minute: p.minute})
+	if i == 0 || w.minute[i-1].minute != minute {
+		w.minute = slices.Insert(w.minute, i, minuteOf{minute: minute})
 		i++
 	}
 	w.minute[i-1].answers = append(w.minute[i-1].answers, p)
@@ -291,20 +314,26 @@ func (w *window) load(s *store, since time.Time) error {
 		return nil
 	}
 	w.end, w.since = s.has.replies, s.has.since
+	var all []unkept
 	err := s.each(string(windowKey), func(key string, value []byte) error {
 		if ok = len(key) == len(windowKey)+16 && len(value)%placeBytes == 0; !ok {
 			return errStop
 		}
 		minute := int64(binary.BigEndian.Uint64([]byte(key)[len(windowKey):]))
 		for ; len(value) > 0; value = value[placeBytes:] {
-			w.place(place{binary.BigEndian.Uint64(value), int64(binary.BigEndian.Uint64(value[8:])), minute})
+			all = append(all, unkept{place{binary.BigEndian.Uint64(value), int64(binary.BigEndian.Uint64(value[8:]))}, minute})
 		}
 		return nil
 	})
-	if !ok {
+	if err != nil || !ok {
 		w.beginAnew(since)
+		return err
 	}
-	return err
+	w.places = make(map[uint64]int64, len(all)) // it need not grow
+	for _, p := range all {
+		w.place(p.place, p.minute)
+	}
+	return nil
 }
 
 func (w *window) beginAnew(since time.Time) {

@@ -94,12 +94,16 @@ func TestWindow_AgainstAModel(t *testing.T) {
 					known, ok = committed[command]
 				}
 				ok = ok && now-known.at <= span.Milliseconds()
-				for _, offset := range w.toRecall(id) {
+				offsets, maybe := w.toRecall(id)
+				for _, offset := range offsets {
 					if r := log[offset]; r.id.command == command {
 						w.recall(r.id, r.answer)
 					}
 				}
 				found := w.find(id, now)
+				if !maybe && found != w.findNew(id, now) {
+					t.Fatalf("%s at %d: found %v, though nothing committed could be", command, now, found)
+				}
 				if (found != nil) != ok {
 					t.Fatalf("%s at %d: found %v, the model says %v", command, now, found != nil, ok)
 				}
