@@ -23,6 +23,7 @@ func (a *App) platform() (rights.Platform, error) {
 	for _, def := range a.Domain.Aggregates {
 		p.Kinds = append(p.Kinds, rights.Kind{
 			Name: def.KindName(), Group: producer.Group(prefix, def.KindName()), TransactionalID: producer.TransactionalIDPrefix(prefix, def.KindName()),
+			SendsTo: def.ReceiverNames(),
 		})
 	}
 	for _, projection := range a.Domain.Projections {

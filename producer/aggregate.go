@@ -2,9 +2,11 @@ package producer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
 // Aggregate declares one kind of aggregate: the rules by which its commands become events. Both functions are pure: no
@@ -20,6 +22,14 @@ type Aggregate[S any, C, E schemas.Record] struct {
 	// Decide answers a command with events or with a refusal. The zero State is that of an aggregate without events.
 	Decide func(S, C, Meta) Decision[E]
 
+	// Replied answers the reply to a command that this aggregate sent, as Decide answers a command: in the order of its partition, in a
+	// transaction of its own, fenced the same way. Needed where Decide or Replied sends something. A reply can come twice, days apart, when
+	// somebody publishes again what was published before: what it led to must show in the state.
+	Replied func(S, *ledgerline.Reply, Meta) Decision[E]
+
+	// SendsTo are the kinds that this aggregate sends commands to, beside its own.
+	SendsTo []schemas.Receiver
+
 	// Revision of Evolve: raise it when the same events lead to another state than before. States that were kept under another
 	// revision are then evolved anew from events.
 	Revision int
@@ -31,6 +41,7 @@ type Meta struct {
 	CommandID     string    // ce_id, or "topic/partition/offset" of the record first published
 	CorrelationID string    // ce_correlationid, or the command id
 	Principal     string    // ce_authid: who asked for it; "" when unknown
+	Sender        string    // "<kind>/<id>" of the aggregate that sent it; "": it was published by a client, whatever that calls itself
 	Time          time.Time // business time, UTC: ce_time, or when the command was appended to its topic
 	Version       int64     // sequence of the aggregate's last event; 0: it does not exist yet
 }
@@ -38,6 +49,7 @@ type Meta struct {
 // Decision is the answer of Decide: Accept or Reject. The zero Decision accepts and changes nothing.
 type Decision[E schemas.Record] struct {
 	events   []E
+	sent     []schemas.Message
 	rejected bool
 	code     string
 	message  string
@@ -52,6 +64,22 @@ func Accept[E schemas.Record](events ...E) Decision[E] { return Decision[E]{even
 func Reject[E schemas.Record](code, format string, args ...any) Decision[E] {
 	return Decision[E]{rejected: true, code: code, message: fmt.Sprintf(format, args...)}
 }
+
+// Send sends commands to other aggregates, or to this one, in the transaction that the events are written in: they are on their way when
+// the command is answered, and not before. Each is answered to Aggregate.Replied. It carries the command's correlation id, principal and
+// trace on, and names the command as its cause. A rejection sends nothing: Send panics.
+//
+//	return producer.Accept[account.Event](&account.MoneyWithdrawn{…}).Send(account.Kind.To(c.Target, &account.DepositMoney{…}).As(c.TransferID))
+func (d Decision[E]) Send(messages ...schemas.Message) Decision[E] {
+	if d.rejected {
+		panic("producer: a rejection sends nothing")
+	}
+	d.sent = append(slices.Clip(d.sent), messages...)
+	return d
+}
+
+// Sent are the commands that an accepting decision sends.
+func (d Decision[E]) Sent() []schemas.Message { return d.sent }
 
 // Events are the events of an accepting decision.
 func (d Decision[E]) Events() []E { return d.events }
@@ -69,6 +97,8 @@ type Definition interface {
 	CommandNames() []string
 	// EventNames are the full Avro names of the events it has.
 	EventNames() []string
+	// ReceiverNames are the kinds that it sends commands to, beside its own.
+	ReceiverNames() []string
 
 	machine(codec *schemas.Codec, topics schemas.Topics) machine
 	check() error
@@ -82,6 +112,15 @@ func (a Aggregate[S, C, E]) CommandNames() []string {
 	names := make([]string, len(a.Kind.Commands))
 	for i, t := range a.Kind.Commands {
 		names[i] = t.Name
+	}
+	return names
+}
+
+// ReceiverNames implements Definition.
+func (a Aggregate[S, C, E]) ReceiverNames() []string {
+	names := make([]string, len(a.SendsTo))
+	for i, r := range a.SendsTo {
+		names[i] = r.KindName()
 	}
 	return names
 }
@@ -101,6 +140,8 @@ func (a Aggregate[S, C, E]) check() error {
 		return fmt.Errorf("aggregate without a kind: set Kind to the Kind variable of its generated schema package")
 	case a.Evolve == nil || a.Decide == nil:
 		return fmt.Errorf("aggregate %s: Evolve and Decide must both be set", a.Kind.Name)
+	case len(a.SendsTo) > 0 && a.Replied == nil:
+		return fmt.Errorf("aggregate %s: it sends commands (SendsTo), and has no Replied for the answers", a.Kind.Name)
 	case len(a.Kind.Commands) == 0 || len(a.Kind.Events) == 0:
 		return fmt.Errorf("aggregate %s: its schema folder has no commands or no events", a.Kind.Name)
 	}

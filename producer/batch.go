@@ -159,6 +159,9 @@ func (s *session) readInput(look context.Context, p *portion, in *polled) {
 	for _, rec := range in.records {
 		p.commands = append(p.commands, readCommand(rec))
 		c := &p.commands[len(p.commands)-1]
+		if c.internal = rec.Topic == s.writer.topics.Internal; c.internal {
+			c.meta.Sender = senderOf(rec)
+		}
 		if c.refused == nil || c.refused.elsewhere {
 			if size := overhead(rec); len(rec.Value) > s.cfg.MaxCommandBytes || size > maxOverhead || len(rec.Headers) > maxHeaders {
 				c.refused = refuse(CodeTooLarge, "the command has %d bytes, and %d in its key and %d headers: at most %d, and %d in the key and %d headers",
@@ -185,7 +188,7 @@ func (s *session) resolveReplies(ctx context.Context, commands []command) error 
 		if c.reply.topic == "" {
 			continue
 		}
-		to, why, err := s.replies.resolve(ctx, c.reply, c.id)
+		to, why, err := s.replies.resolve(ctx, c)
 		if err != nil {
 			return err
 		}
@@ -203,7 +206,11 @@ const registryPatience = 2 * time.Second
 // decode decodes a command. An error means that the registry can't say yet what it is.
 func (s *session) decode(look context.Context, c *command) error {
 	var err error
-	c.record, err = s.machine.decodeCommand(look, c.rec.Value)
+	if typ, _ := schemas.Header(c.rec, schemas.HeaderType); c.internal && typ == string(replyType) {
+		c.record, err = s.writer.replies.Decode(look, c.rec.Value)
+	} else {
+		c.record, err = s.machine.decodeCommand(look, c.rec.Value)
+	}
 	switch {
 	case err == nil:
 		return nil

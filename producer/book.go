@@ -156,6 +156,17 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 			return b.refuse(ctx, c, refuse(CodeEventTooLarge, "event %s has %d bytes: at most %d", e.name, len(e.data), b.limits.eventBytes))
 		}
 	}
+	if len(v.sent) > b.limits.events {
+		return b.refuse(ctx, c, refuse(CodeTooManyEvents, "%d messages from one command: at most %d", len(v.sent), b.limits.events))
+	}
+	var sent []*kgo.Record
+	for n, m := range v.sent {
+		rec, err := b.writer.send(c, n, m)
+		if err != nil {
+			return b.refuse(ctx, c, refuse(CodeBadMessage, "message %d, a %s for %s/%s: %v", n+1, m.Record().AvroName(), m.KindName(), clip(m.ID(), maxText), err))
+		}
+		sent = append(sent, rec)
+	}
 	b.shelf.keep()
 	b.note(c, h, Accepted, "")
 	r := ledgerline.Reply{Outcome: Accepted, Version: version + int64(len(v.events))}
@@ -175,6 +186,7 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 		}
 		b.agenda.last = rec
 	}
+	b.out = append(b.out, sent...)
 	res.records = b.out
 	return res, nil
 }

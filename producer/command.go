@@ -24,6 +24,7 @@ type command struct {
 	at       int64     // append time, Unix milliseconds
 
 	unanswered bool  // … that the window knows of no reply to it from before the transaction
+	internal   bool  // an aggregate sent it: only producers write what it was read from
 	explicitID bool  // the sender gave a ce_id
 	expected   int64 // expected-version; -1: none
 	source     string

@@ -19,6 +19,7 @@
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go
+//	send.go        commands that aggregates send to each other
 //	trial.go       commands that end the process: counted, decided alone, given up
 //	waiting.go     what Kafka lacks while it takes nothing, told
 //	purge.go       old commands are deleted

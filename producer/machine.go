@@ -22,6 +22,8 @@ type machine interface {
 	checkEvent(ctx context.Context, data []byte) error
 	newFolder() folder
 	newShelf(w *writer, s *store, memory int) shelf
+	// receivers are the kinds that the rules may send commands to, their own among them.
+	receivers() []schemas.Receiver
 	// snapshot reports whether a snapshot can be used by these rules. An error says that the registry could not be asked.
 	usable(ctx context.Context, s *ledgerline.Snapshot) (bool, error)
 	// form is what states are made by: the revision of the rules, and the schema of the state.
@@ -34,6 +36,7 @@ type verdict struct {
 	code     string
 	message  string
 	events   []encodedEvent // until the next verdict
+	sent     []schemas.Message
 }
 
 type encodedEvent struct {
@@ -114,6 +117,10 @@ func show[T schemas.Record](ctx context.Context, serde *schemas.Serde[T], data [
 	}
 	doc, err = serde.ToJSON(rec)
 	return rec.AvroName(), doc, err
+}
+
+func (m *typedMachine[S, C, E]) receivers() []schemas.Receiver {
+	return append([]schemas.Receiver{m.aggregate.Kind}, m.aggregate.SendsTo...)
 }
 
 func (m *typedMachine[S, C, E]) form() (revision int, schema string) {

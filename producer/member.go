@@ -113,6 +113,9 @@ func (m *member) session(ctx context.Context) error {
 	if err := m.examine(ctx, kadm.NewClient(plain)); err != nil {
 		return err
 	}
+	if w.receivers, err = newReceivers(ctx, rules.receivers(), codec, m.cfg.TopicPrefix, kadm.NewClient(plain)); err != nil {
+		return err
+	}
 	pinned, err := pin.check(ctx, plain)
 	if err != nil {
 		return err

@@ -33,6 +33,8 @@ type writer struct {
 	positions  *schemas.Serde[*ledgerline.Position]
 	trials     *schemas.Serde[*ledgerline.Trial]
 
+	receivers receivers
+
 	snapshots   *schemas.Serde[*ledgerline.Snapshot]
 	checkpoints *schemas.Serde[*ledgerline.Checkpoint]
 
@@ -130,6 +132,10 @@ func (w *writer) reply(c *command, r *ledgerline.Reply, remember bool) (own, cop
 	own = w.slab.record()
 	own.Topic, own.Partition, own.Key, own.Value, own.Headers = w.topics.Replies, c.rec.Partition, w.slab.text(clip(c.id, schemas.MaxIDLength)), data, h
 	if to := c.replyCopy; to != nil {
+		if c.internal { // its sender is told whose answer it is
+			h = slices.Clone(h)
+			h[slices.IndexFunc(h, func(h kgo.RecordHeader) bool { return h.Key == schemas.HeaderSource })].Value = []byte(senderPath + w.kind + "/" + c.id)
+		}
 		copied = &kgo.Record{Topic: to.topic, Partition: to.partition, Key: to.key, Value: data, Headers: h}
 		if to.key == nil {
 			copied.Key = own.Key

@@ -34,8 +34,10 @@ type replyTopic struct {
 }
 
 // resolve says where the copy of a reply goes, or why it goes nowhere. An error means that the broker could not be asked.
-func (r *replyTopics) resolve(ctx context.Context, to replyTo, id string) (*replyTo, *refusal, error) {
-	if !r.allows(to.topic) {
+func (r *replyTopics) resolve(ctx context.Context, c *command) (*replyTo, *refusal, error) {
+	to, id := c.reply, c.id
+	// An aggregate has its answer where it reads what is sent to it; a stranger could have a reply there that nobody gave.
+	if !r.allows(to.topic) && (!c.internal || !strings.HasSuffix(to.topic, internalSuffix)) {
 		return nil, refuse(CodeReplyTopic, "replies may not go to topic %q: the setting --producer-reply-topics lists where they may", clip(to.topic, 249)), nil
 	}
 	n, err := r.partitions(ctx, to.topic)
@@ -58,7 +60,9 @@ func (r *replyTopics) resolve(ctx context.Context, to replyTo, id string) (*repl
 }
 
 // platformTopics are the ends of names of topics that hold what everything else is made of, of whichever kind and prefix.
-var platformTopics = []string{".events", ".snapshots", schemas.PinsTopic("")}
+var platformTopics = []string{".events", ".snapshots", internalSuffix, schemas.PinsTopic("")}
+
+var internalSuffix = strings.TrimPrefix(schemas.TopicsOf("", "x").Internal, "x")
 
 func (r *replyTopics) allows(topic string) bool {
 	own := []string{r.own.Commands, r.own.Internal, r.own.Events, r.own.Snapshots, r.own.Replies, r.own.DeadLetters}

@@ -238,7 +238,19 @@ func (s *typedShelf[S, C, E]) decide(id string, cmd schemas.Record, meta Meta) (
 	c := s.inMemory(id)
 	state := c.state
 	meta.Version = c.version
-	d := s.machine.aggregate.Decide(state, cmd.(C), meta)
+	var d Decision[E]
+	switch cmd := cmd.(type) {
+	case *ledgerline.Reply:
+		if s.machine.aggregate.Replied == nil {
+			return verdict{}, fmt.Errorf("a reply to %s, and the rules of %s have no Replied", cmd.CommandID, s.machine.aggregate.Kind.Name)
+		}
+		d = s.machine.aggregate.Replied(state, cmd, meta)
+	case C:
+		d = s.machine.aggregate.Decide(state, cmd, meta)
+	}
+	if len(d.sent) > 0 && s.machine.aggregate.Replied == nil {
+		panic("producer: the rules of " + s.machine.aggregate.Kind.Name + " send commands, and have no Replied for the answers")
+	}
 	if d.rejected {
 		return verdict{rejected: true, code: d.code, message: d.message}, nil
 	}
@@ -252,6 +264,7 @@ func (s *typedShelf[S, C, E]) decide(id string, cmd schemas.Record, meta Meta) (
 		v.events[i] = encodedEvent{e.AvroName(), s.writer.slab.keep(data)}
 		state = s.machine.aggregate.Evolve(state, e)
 	}
+	v.sent = d.sent
 	s.pendingID, s.pendingState, s.pendingVersion = id, state, meta.Version+int64(len(d.events))
 	return v, nil
 }

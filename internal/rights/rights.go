@@ -71,8 +71,9 @@ type Platform struct {
 // Kind of aggregates.
 type Kind struct {
 	Name            string
-	Group           string // of its producers
-	TransactionalID string // begins those of its producers
+	Group           string   // of its producers
+	TransactionalID string   // begins those of its producers
+	SendsTo         []string // other kinds
 }
 
 // Projection reads one topic as one group.
@@ -102,6 +103,9 @@ func (p Platform) Of(role Role) []Right {
 			}
 			for _, name := range []string{t.Commands, t.Internal} {
 				all.topic(name, kmsg.ACLOperationDelete) // old commands
+			}
+			for _, other := range kind.SendsTo {
+				all.topic(schemas.TopicsOf(p.Prefix, other).Internal, kmsg.ACLOperationWrite)
 			}
 			all.topic(t.DeadLetters, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs)
 			all.add(kmsg.ACLResourceTypeGroup, kind.Group, false, kmsg.ACLOperationRead)

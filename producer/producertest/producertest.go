@@ -7,12 +7,16 @@
 package producertest
 
 import (
+	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
 // Scenario is an aggregate with a past.
@@ -26,7 +30,7 @@ type Scenario[S any, C, E schemas.Record] struct {
 // Outcome is what the rules answered.
 type Outcome[S any, C, E schemas.Record] struct {
 	scenario Scenario[S, C, E]
-	command  C
+	asked    string // what was decided, for messages
 	decision producer.Decision[E]
 }
 
@@ -64,7 +68,7 @@ func (s Scenario[S, C, E]) With(change func(*producer.Meta)) Scenario[S, C, E] {
 func (s Scenario[S, C, E]) When(c C) Outcome[S, C, E] {
 	m := s.meta
 	m.Version = s.version
-	return Outcome[S, C, E]{scenario: s, command: c, decision: s.aggregate.Decide(s.state, c, m)}
+	return Outcome[S, C, E]{scenario: s, asked: c.AvroName(), decision: s.aggregate.Decide(s.state, c, m)}
 }
 
 // Then fails the test unless the command was accepted with exactly these events. It returns the aggregate as it is after
@@ -72,15 +76,15 @@ func (s Scenario[S, C, E]) When(c C) Outcome[S, C, E] {
 func (o Outcome[S, C, E]) Then(t testing.TB, want ...E) Scenario[S, C, E] {
 	t.Helper()
 	if code, message, rejected := o.decision.Rejection(); rejected {
-		t.Fatalf("%s was rejected: %s: %s", o.command.AvroName(), code, message)
+		t.Fatalf("%s was rejected: %s: %s", o.asked, code, message)
 	}
 	got := o.decision.Events()
 	if len(got) != len(want) {
-		t.Fatalf("%s led to %d events, wanted %d: %s", o.command.AvroName(), len(got), len(want), names(got))
+		t.Fatalf("%s led to %d events, wanted %d: %s", o.asked, len(got), len(want), names(got))
 	}
 	for i := range want {
 		if !reflect.DeepEqual(got[i], want[i]) {
-			t.Fatalf("event %d of %s is %s %+v, wanted %s %+v", i+1, o.command.AvroName(), got[i].AvroName(), got[i], want[i].AvroName(), want[i])
+			t.Fatalf("event %d of %s is %s %+v, wanted %s %+v", i+1, o.asked, got[i].AvroName(), got[i], want[i].AvroName(), want[i])
 		}
 	}
 	return o.scenario.evolve(got)
@@ -91,11 +95,95 @@ func (o Outcome[S, C, E]) Rejected(t testing.TB, code string) {
 	t.Helper()
 	got, message, rejected := o.decision.Rejection()
 	if !rejected {
-		t.Fatalf("%s was accepted with %s, wanted the rejection %s", o.command.AvroName(), names(o.decision.Events()), code)
+		t.Fatalf("%s was accepted with %s, wanted the rejection %s", o.asked, names(o.decision.Events()), code)
 	}
 	if got != code {
-		t.Fatalf("%s was rejected with %s (%s), wanted %s", o.command.AvroName(), got, message, code)
+		t.Fatalf("%s was rejected with %s (%s), wanted %s", o.asked, got, message, code)
 	}
+}
+
+// WhenReplied gives the rules the reply to a command that the aggregate sent.
+func (s Scenario[S, C, E]) WhenReplied(r *ledgerline.Reply) Outcome[S, C, E] {
+	m := s.meta
+	m.Version = s.version
+	return Outcome[S, C, E]{scenario: s, asked: "the " + r.Outcome + " reply to " + r.CommandID, decision: s.aggregate.Replied(s.state, r, m)}
+}
+
+// Sent fails the test unless the command was accepted, and sends exactly these commands.
+func (o Outcome[S, C, E]) Sent(t testing.TB, want ...schemas.Message) Outcome[S, C, E] {
+	t.Helper()
+	if code, message, rejected := o.decision.Rejection(); rejected {
+		t.Fatalf("%s was rejected: %s: %s", o.asked, code, message)
+	}
+	got := o.decision.Sent()
+	if len(got) != len(want) {
+		t.Fatalf("%s sends %d commands, wanted %d: %s", o.asked, len(got), len(want), told(got))
+	}
+	for i := range want {
+		if !reflect.DeepEqual(got[i], want[i]) {
+			t.Fatalf("command %d that %s sends is %s, wanted %s", i+1, o.asked, told(got[i:i+1]), told(want[i:i+1]))
+		}
+	}
+	return o
+}
+
+// EveryReply plays a saga to its end in every way: whatever it sends, and is not answered yet, is answered with each of the replies, in
+// every order, and the answers lead on. At each end, when nothing is unanswered, it calls end with the aggregate as it is then, and with
+// what was answered on the way there. A saga that does not come to an end within 20 answers fails the test.
+//
+//	producertest.Given(Transfer).When(&transfer.Start{…}).EveryReply(t, producertest.Replies("account_closed", "account_frozen"),
+//		func(t testing.TB, s producertest.Scenario[…], path []string) { … })
+func (o Outcome[S, C, E]) EveryReply(t testing.TB, replies []ledgerline.Reply, end func(t testing.TB, s Scenario[S, C, E], path []string)) {
+	t.Helper()
+	o.play(t, nil, nil, replies, end)
+}
+
+// longest is how many answers a saga may take.
+const longest = 20
+
+func (o Outcome[S, C, E]) play(t testing.TB, open []schemas.Message, path []string, replies []ledgerline.Reply, end func(testing.TB, Scenario[S, C, E], []string)) {
+	t.Helper()
+	open = slices.Concat(open, o.decision.Sent())
+	for i, m := range open {
+		if m.CommandID() == "" {
+			open[i] = m.As(fmt.Sprint("message-", len(path), "-", i))
+		}
+	}
+	if len(open) == 0 {
+		end(t, o.After(), path)
+		return
+	}
+	if len(path) == longest {
+		t.Fatalf("the saga is not at its end after %d answers: %s", longest, strings.Join(path, ", "))
+	}
+	for i, m := range open {
+		for _, r := range replies {
+			r.CommandID = m.CommandID()
+			step := strings.TrimSpace(fmt.Sprintf("%s %s %s", m.CommandID(), r.Outcome, r.Code))
+			next := o.After().WhenReplied(&r)
+			if code, message, rejected := next.decision.Rejection(); rejected {
+				t.Fatalf("%s was rejected: %s: %s. Before: %s", next.asked, code, message, strings.Join(path, ", "))
+			}
+			next.play(t, slices.Delete(slices.Clone(open), i, i+1), append(slices.Clip(path), step), replies, end)
+		}
+	}
+}
+
+// Replies are an accepting reply, and a rejecting one of each code.
+func Replies(rejections ...string) []ledgerline.Reply {
+	all := []ledgerline.Reply{{Outcome: producer.Accepted}}
+	for _, code := range rejections {
+		all = append(all, ledgerline.Reply{Outcome: producer.Rejected, Code: code})
+	}
+	return all
+}
+
+func told(messages []schemas.Message) string {
+	out := make([]string, len(messages))
+	for i, m := range messages {
+		out[i] = fmt.Sprintf("%s %+v to %s/%s as %q", m.Record().AvroName(), m.Record(), m.KindName(), m.ID(), m.CommandID())
+	}
+	return strings.Join(out, ", ")
 }
 
 // State is the aggregate's state, for tests of Evolve.

@@ -1,0 +1,101 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
+)
+
+// Aggregates send commands to each other through topics that only producers may write: a kind's internal topic, beside its commands. The
+// records are part of the sender's transaction, and so is the reply of the receiver's, which comes back through the sender's own internal
+// topic. Nothing has to be sent again, and nobody else can forge either.
+
+// receiver is where commands for one kind go.
+type receiver struct {
+	topic      string
+	partitions int32
+	encoder    schemas.CommandEncoder
+}
+
+// receivers are those that an aggregate may send to, by kind.
+type receivers map[string]receiver
+
+// newReceivers registers the commands of all kinds and looks up their topics, which their own producers make.
+func newReceivers(ctx context.Context, all []schemas.Receiver, codec *schemas.Codec, prefix string, adm *kadm.Client) (receivers, error) {
+	to := receivers{}
+	for _, kind := range all {
+		topics := schemas.TopicsOf(prefix, kind.KindName())
+		r := receiver{topic: topics.Internal, encoder: kind.CommandEncoder(codec, topics.Commands)}
+		if err := r.encoder.Register(ctx); err != nil {
+			return nil, err
+		}
+		details, err := adm.ListTopics(ctx, r.topic)
+		if err == nil {
+			err = details[r.topic].Err
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) {
+			err = fmt.Errorf("commands are sent to %s, and there is no topic %s: a producer of that kind makes it: %w", kind.KindName(), r.topic, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		r.partitions = int32(len(details[r.topic].Partitions))
+		to[kind.KindName()] = r
+	}
+	return to, nil
+}
+
+// senderPath begins the source of a command that an aggregate sent.
+const senderPath = "/ledgerline/"
+
+// senderOf is the aggregate that sent a record of an internal topic, as "<kind>/<id>"; "" when it does not say.
+func senderOf(rec *kgo.Record) string {
+	source, _ := schemas.Header(rec, schemas.HeaderSource)
+	sender, _ := strings.CutPrefix(source, senderPath)
+	return clip(sender, maxText)
+}
+
+// send makes the record of a command that a decision sends, the nth. An error says what is wrong with the message.
+func (w *writer) send(c *command, n int, m schemas.Message) (*kgo.Record, error) {
+	to, ok := w.receivers[m.KindName()]
+	if !ok {
+		return nil, fmt.Errorf("it is sent to kind %q, which is not among SendsTo", m.KindName())
+	}
+	if err := schemas.ValidateID(m.ID()); err != nil {
+		return nil, err
+	}
+	id := m.CommandID()
+	if id == "" {
+		id = origin(c.rec) + "/" + strconv.Itoa(n)
+	}
+	if !isText(id) {
+		return nil, fmt.Errorf("its command id has %d bytes, wanted %s", len(id), wantedText)
+	}
+	data, err := to.encoder.Encode(nil, m.Record())
+	if err != nil {
+		return nil, err
+	}
+	h := envelope(make([]kgo.RecordHeader, 0, 14), []byte(id), []byte(m.Record().AvroName()), []byte(senderPath+w.kind+"/"+c.id))
+	h = append(h,
+		header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)),
+		header(schemas.HeaderCorrelationID, c.meta.CorrelationID),
+		header(schemas.HeaderCausationID, c.meta.CommandID),
+		header(schemas.HeaderReplyTopic, w.topics.Internal),
+		header(schemas.HeaderReplyPartition, strconv.Itoa(int(c.rec.Partition))),
+		header(schemas.HeaderReplyKey, c.id),
+	)
+	for _, key := range inherited {
+		if value, ok := schemas.Header(c.rec, key); ok && key != schemas.HeaderCorrelationID {
+			h = append(h, header(key, value))
+		}
+	}
+	return &kgo.Record{Topic: to.topic, Partition: schemas.Partition(m.ID(), to.partitions), Key: []byte(m.ID()), Value: data, Headers: h}, nil
+}
