@@ -165,7 +165,7 @@ func (l *partitionLog) bounds() bounds {
 // restore gives the book of a new owner, who has dir or nothing, and reports how many events it had to read.
 func (l *partitionLog) restore(dir string, compacted bool) (read int) {
 	l.restorer.cfg.StateDir = dir
-	parts, err := l.restorer.open([]int32{0}, nil, l.bounds())
+	parts, err := l.restorer.open(context.Background(), []int32{0}, nil, l.bounds())
 	l.must(err)
 	read = l.bring(parts[0], compacted)
 	l.book = parts[0].book
@@ -209,7 +209,7 @@ func (l *partitionLog) follow() {
 	if l.copy == nil {
 		dir := l.restorer.cfg.StateDir
 		l.restorer.cfg.StateDir = ""
-		parts, err := l.restorer.open([]int32{0}, nil, l.bounds())
+		parts, err := l.restorer.open(context.Background(), []int32{0}, nil, l.bounds())
 		l.must(err)
 		l.bring(parts[0], false)
 		l.copy, l.restorer.cfg.StateDir = parts[0], dir

@@ -28,7 +28,7 @@ func TestRestore_EvolveDoesNotReturn_IsNamed(t *testing.T) {
 		stuck = rec
 		close(held)
 	}
-	part, err := r.openPart(0, time.Now(), bounds{})
+	part, err := r.openPart(t.Context(), 0, time.Now(), bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func FuzzCommand(f *testing.F) {
 	f.Add([]byte(""), []byte(nil), seededHeaders("\xff", "\x00", "\xc3", "", "", "9999-12-31T23:59:59-23:00", "+1", "a b", "0", "", "-1"))
 	f.Add([]byte("/position/account.commands"), []byte{0, 0, 0, 0, 1}, seededHeaders("", "", "", "", "", "", "9223372036854775808", "s", "18446744073709551615"))
 	f.Add(bytes.Repeat([]byte("k"), 200), append([]byte{1}, good...), bytes.Repeat([]byte{0, 255}, 300))
-	part, err := r.openPart(0, time.Now(), bounds{})
+	part, err := r.openPart(f.Context(), 0, time.Now(), bounds{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 1, '/', 0, 1, 1, '/', 3, 1, 2, 3})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ctx := t.Context()
-		part, err := r.openPart(0, time.Now().Add(-time.Hour), bounds{})
+		part, err := r.openPart(ctx, 0, time.Now().Add(-time.Hour), bounds{})
 		if err != nil {
 			t.Fatal(err)
 		}

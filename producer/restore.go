@@ -106,7 +106,7 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 	if err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
-	parts, err := r.open(partitions, pending, bounds)
+	parts, err := r.open(ctx, partitions, pending, bounds)
 	defer func() {
 		if err != nil {
 			for _, p := range parts {
@@ -191,7 +191,9 @@ func (part *restoring) line() {
 
 // open opens the partitions' stores, and begins those anew that can't be of this log. What it has opened it gives also with an
 // error.
-func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds bounds) (map[int32]*restoring, error) {
+func (r *restorer) open(ctx context.Context, partitions []int32, pending map[int32]time.Time, bounds bounds) (map[int32]*restoring, error) {
+	ctx, cancel := context.WithTimeout(ctx, folderPatience)
+	defer cancel()
 	parts := make(map[int32]*restoring, len(partitions))
 	var mu sync.Mutex
 	var g errgroup.Group
@@ -202,7 +204,7 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 			if t, ok := pending[p]; ok && t.Before(from) {
 				from = t
 			}
-			part, err := r.openPart(p, from.Add(-r.cfg.Window), bounds)
+			part, err := r.openPart(ctx, p, from.Add(-r.cfg.Window), bounds)
 			if part != nil {
 				mu.Lock()
 				defer mu.Unlock()
@@ -214,8 +216,8 @@ func (r *restorer) open(partitions []int32, pending map[int32]time.Time, bounds 
 	return parts, g.Wait()
 }
 
-// openPart takes what the standby has of a partition, or begins with what its store has.
-func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring, error) {
+// openPart takes what the standby has of a partition, or begins with what its store has. While ctx lasts it waits for a folder that is in use.
+func (r *restorer) openPart(ctx context.Context, p int32, since time.Time, bounds bounds) (*restoring, error) {
 	if part := r.standby.take(p); part != nil {
 		if since.Before(part.since) { // a command waits for so long that answers may be asked for which were forgotten here
 			part.window, part.since = newWindow(r.cfg.Window), since
@@ -226,7 +228,7 @@ func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring
 		part.events = 0
 		return part, nil
 	}
-	s, err := r.openStore(p, bounds)
+	s, err := r.openStore(ctx, p, bounds)
 	if err != nil {
 		return nil, err
 	}
@@ -240,11 +242,22 @@ func (r *restorer) openPart(p int32, since time.Time, bounds bounds) (*restoring
 	return part, part.window.load(s, since)
 }
 
-func (r *restorer) openStore(p int32, bounds bounds) (*store, error) {
+// folderPatience is how long a restore waits for folders that are in use. Another session of this process that had the partition lets go
+// of it when it sees that it is not its own any more, which may be a transaction later.
+const folderPatience = 2 * time.Second
+
+func (r *restorer) openStore(ctx context.Context, p int32, bounds bounds) (*store, error) {
 	want, dir := r.pinned, storeDir(r.cfg.StateDir, r.group, p)
 	want.Partition = p
 	log := r.log.With("partition", p)
 	s, err := openStore(r.fs, dir, want, r.cache, log)
+	for errors.Is(err, errStoreInUse) && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+		s, err = openStore(r.fs, dir, want, r.cache, log)
+	}
 	if errors.Is(err, errStoreInUse) {
 		log.Warn("local state is in use: this partition does without", "error", err)
 		return openStore(r.fs, "", want, r.cache, log)
