@@ -35,6 +35,7 @@ type partitionLog struct {
 	versions map[string]int64
 	numbers  map[string]int64 // last number of the sender "s"
 	copy     *restoring       // a standby's; nil: there is none
+	away     *vfs.MemFS       // its disk
 }
 
 var deposits = Aggregate[account.State, account.Command, account.Event]{
@@ -169,6 +170,11 @@ func (l *partitionLog) restore(dir string, compacted bool) (read int) {
 	l.must(err)
 	read = l.bring(parts[0], compacted)
 	l.book = parts[0].book
+	checkpoint, err := l.restorer.writer.checkpointOf(context.Background(), l.book.store)
+	l.must(err)
+	if next := l.book.agenda.offset(); next < checkpoint {
+		l.t.Fatalf("the checkpoint goes back from %d to %d", checkpoint, next)
+	}
 	return read
 }
 
@@ -207,13 +213,13 @@ func (l *partitionLog) bring(part *restoring, compacted bool) (read int) {
 // follow has the standby, which is made if there is none, read some way on in both topics, independently of each other.
 func (l *partitionLog) follow() {
 	if l.copy == nil {
-		dir := l.restorer.cfg.StateDir
-		l.restorer.cfg.StateDir = ""
+		fs, dir := l.restorer.fs, l.restorer.cfg.StateDir
+		l.restorer.fs, l.restorer.cfg.StateDir = l.away, "state"
 		parts, err := l.restorer.open(context.Background(), []int32{0}, nil, l.bounds())
 		l.must(err)
 		l.bring(parts[0], false)
-		l.copy, l.restorer.cfg.StateDir = parts[0], dir
-		l.copy.warm, l.copy.local = true, false
+		l.copy, l.restorer.fs, l.restorer.cfg.StateDir = parts[0], fs, dir
+		l.copy.beginToFollow()
 		return
 	}
 	topics := l.restorer.writer.topics
@@ -266,7 +272,10 @@ func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
 	base := newRestorer(t, deposits)
 	rapid.Check(t, func(rt *rapid.T) {
 		r := *base
-		l := &partitionLog{t: rt, restorer: &r, balances: map[string]int64{}, versions: map[string]int64{}, numbers: map[string]int64{}}
+		l := &partitionLog{
+			t: rt, restorer: &r, away: vfs.NewCrashableMem(),
+			balances: map[string]int64{}, versions: map[string]int64{}, numbers: map[string]int64{},
+		}
 		disk := vfs.NewCrashableMem()
 		r.fs = disk
 		l.restore("state", false)
@@ -316,7 +325,16 @@ func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
 				l.must(l.book.close())
 				l.bring(l.copy, rapid.Bool().Draw(rt, "compacted"))
 				l.book, l.copy = l.copy.book, nil
+				disk, l.away = l.away, disk
+				r.fs = disk
 				l.check()
+				waits := map[string]bool{}
+				for _, d := range l.book.agenda.queue {
+					if waits[d.id] {
+						rt.Fatalf("%s waits for two snapshots", d.id)
+					}
+					waits[d.id] = true
+				}
 			default:
 				l.transaction()
 			}

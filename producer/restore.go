@@ -333,6 +333,9 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 			return 0, err
 		}
 		if ok {
+			for i := range queue {
+				queue[i].from = max(queue[i].from, from) // others have written snapshots since: a checkpoint does not go back
+			}
 			part.queued, from = queue, part.held
 		}
 	}

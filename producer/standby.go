@@ -233,7 +233,7 @@ func (s *standby) load(ctx context.Context, l *loading) {
 		s.retry[l.partition] = time.Now().Add(time.Hour)
 		s.closed(part)
 	default:
-		part.warm, part.local = true, false // from here on it is known which events no snapshot holds
+		part.beginToFollow()
 		s.parts[l.partition] = &following{restoring: part}
 		at := map[string]map[int32]kgo.Offset{}
 		for topic, next := range part.from(s.restorer.writer.topics) {
@@ -242,6 +242,18 @@ func (s *standby) load(ctx context.Context, l *loading) {
 		s.client.AddConsumePartitions(at)
 	}
 	s.observe()
+}
+
+// beginToFollow is for a copy that is whole. From here on it is known which events no snapshot holds, also of those that the local state
+// had in its queue: the owner's snapshots take them out.
+func (part *restoring) beginToFollow() {
+	part.warm, part.local = true, false
+	for _, d := range part.queued {
+		if from, waits := part.waiting[d.id]; !waits || d.from < from {
+			part.waiting[d.id] = d.from
+		}
+	}
+	part.queued = nil
 }
 
 // apply brings the copies up to what was fetched.
