@@ -3,7 +3,9 @@ package producer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 
 	"github.com/google/uuid"
@@ -86,11 +88,16 @@ func (s *status) get() error {
 }
 
 // Run processes commands until ctx ends; then it returns nil. Errors that time or another session can mend are logged,
-// shown by Ready and tried again; those that only a person can mend are returned: a setting that is no good (Validate),
+// shown by Ready and tried again; those that only a person can mend are returned: a setting that is no good (Validate, a StateDir that can't be made),
 // ErrTopic, ErrBroker, ErrPinned, ErrInstance, a schema that the registry refuses, a history that has a gap.
 func (p *Producer) Run(ctx context.Context) error {
 	if err := errors.Join(p.cfg.Validate(), p.def.check()); err != nil {
 		return err
+	}
+	if dir := p.cfg.StateDir; dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("StateDir (--producer-state-dir): %w: give a folder that this process may make and write in, or none", err)
+		}
 	}
 	running, ctx := errgroup.WithContext(ctx)
 	for _, m := range p.members {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ledgerline-es/ledgerline/producer"
@@ -65,5 +66,19 @@ func TestLocalState_InspectedAndDropped(t *testing.T) {
 	}
 	if _, err := producer.InspectState(filepath.Join(dir, "nowhere")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that is not there: %v", err)
+	}
+}
+
+// A folder that can't be made is said at once, and not tried again for ever.
+func TestLocalState_FolderThatCannotBeMade_Refused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newSystem(t)
+	s.change = func(c *producer.Config) { c.StateDir = filepath.Join(file, "state") }
+	err := producer.New(s.config(), s.def).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "--producer-state-dir") {
+		t.Errorf("Run gives %v", err)
 	}
 }
