@@ -1,9 +1,11 @@
 // Package mutant makes builds of the write side that are wrong on purpose, so that a test can show that the tests see it.
 //
-// In a normal build [Is] is always false and its callers' branches are compiled away. Each of the build tags mutant_generation,
-// mutant_written, mutant_polled, mutant_unknown, mutant_wait, mutant_rollback, mutant_forward, mutant_timer and mutant_asked takes one rule
-// of the fence away.
+// In a normal build [Is] is always false and its callers' branches are compiled away. A build with the tag mutant takes one rule of the
+// fence away, the one that the environment names: all of them are one build.
 package mutant
+
+// Variable is the environment variable that names the rule, in a build with the tag.
+const Variable = "LEDGERLINE_MUTANT"
 
 // Kind is a rule that is missing.
 type Kind int

@@ -1,4 +1,4 @@
-//go:build !mutant_generation && !mutant_written && !mutant_polled && !mutant_unknown && !mutant_wait && !mutant_rollback && !mutant_forward && !mutant_timer && !mutant_asked
+//go:build !mutant
 
 package mutant
 

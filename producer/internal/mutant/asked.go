@@ -1,5 +1,0 @@
-//go:build mutant_asked
-
-package mutant
-
-const built = Asked

@@ -1,5 +1,0 @@
-//go:build mutant_forward
-
-package mutant
-
-const built = Forward

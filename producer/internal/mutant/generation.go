@@ -1,5 +1,0 @@
-//go:build mutant_generation
-
-package mutant
-
-const built = Generation

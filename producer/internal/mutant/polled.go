@@ -1,5 +1,0 @@
-//go:build mutant_polled
-
-package mutant
-
-const built = Polled

@@ -1,5 +1,0 @@
-//go:build mutant_rollback
-
-package mutant
-
-const built = Rollback

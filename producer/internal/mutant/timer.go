@@ -1,5 +1,0 @@
-//go:build mutant_timer
-
-package mutant
-
-const built = Timer

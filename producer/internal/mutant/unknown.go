@@ -1,5 +1,0 @@
-//go:build mutant_unknown
-
-package mutant
-
-const built = Unknown

@@ -1,5 +1,0 @@
-//go:build mutant_wait
-
-package mutant
-
-const built = Wait

@@ -1,5 +1,0 @@
-//go:build mutant_written
-
-package mutant
-
-const built = Written
