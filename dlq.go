@@ -196,8 +196,11 @@ func printable(text []byte) string {
 	return string(text)
 }
 
-// shownError is how many bytes of an error fit a line.
-const shownError = 100
+// How many bytes of an error, and of an id, fit a line.
+const (
+	shownError = 100
+	shownID    = 64
+)
 
 func (a *App) printLetters(docs []letterDocument) error {
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
@@ -208,12 +211,18 @@ func (a *App) printLetters(docs []letterDocument) error {
 			state = "open"
 		}
 		text, _, _ := strings.Cut(d.Error, "\n")
-		if len(text) > shownError {
-			text = strings.ToValidUTF8(text[:shownError], "") + " …"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%q\t%q\t%s\t%d\t%s\t%s\n", d.ID, d.Time, d.Aggregate, d.CommandID, d.Code, d.Attempts, state, oneLine(text))
+		fmt.Fprintf(w, "%s\t%s\t%q\t%q\t%s\t%d\t%s\t%s\n",
+			d.ID, d.Time, cut(d.Aggregate, shownID), cut(d.CommandID, shownID), d.Code, d.Attempts, state, oneLine(cut(text, shownError)))
 	}
 	return w.Flush()
+}
+
+// cut shortens a text to n bytes, and shows that it is.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	return strings.ToValidUTF8(text[:n], "") + " …"
 }
 
 // oneLine keeps a stranger's text from steering the terminal.

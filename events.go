@@ -71,7 +71,7 @@ It reads what is committed now and ends; --follow goes on with what comes.
 	f.StringSliceVar(&q.types, "type", nil, "only events of these types, by their short or full names")
 	f.Int64Var(&q.fromSequence, "from", 1, "with ID: begin at this event")
 	f.StringVar(&since, "since", "", "only events recorded at this time or later")
-	f.Int64Var(&q.limit, "limit", 0, "end after so many events; 0: all")
+	f.Int64Var(&q.limit, "limit", 0, "end after so many events, also with --follow; 0: all")
 	f.BoolVarP(&q.follow, "follow", "f", false, "go on with events that come, until Ctrl-C")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		q.kind = args[0]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -198,7 +199,7 @@ func (a *App) trace(ctx context.Context, id string, defs []producer.Definition, 
 func (d *traceDocument) print(w io.Writer) error {
 	var errs []error
 	say := func(format string, args ...any) {
-		_, err := fmt.Fprintf(w, format+"\n", args...)
+		_, err := fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(format, args...), " "))
 		errs = append(errs, err)
 	}
 	say("command %s to %s %s", d.CommandID, d.Kind, d.AggregateID)

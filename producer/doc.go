@@ -5,7 +5,25 @@
 // forwarded commands, dead letters and input offsets in one Kafka transaction. The events topic is the only truth; all
 // state is rebuilt from it, by way of snapshots, whenever a partition is assigned.
 //
-// File map, in the order a command travels:
+// # Rules across aggregates
+//
+// What must hold at every moment belongs into one aggregate: it alone decides commands one after another, on a state that is true. What may
+// hold a moment later can span several. A decision sends commands (Decision.Send), Replied answers what came of them, and the aggregate
+// whose events say how far it has come is a saga. Where one event merely leads to something elsewhere, and nothing can refuse it, neither is
+// needed: a projection tells it.
+//
+// What a saga has to keep to:
+//   - It takes back what it did only on a definite refusal (Rejected). That no answer has come yet says nothing: it may be on its way, for as
+//     long as the receiver's partition has no owner.
+//   - It says in its events what it waits for, so that an answer that comes twice finds it settled. Ids are known for Config.Window only.
+//   - It gives each command it sends an id (Message.As), by which it knows the answer.
+//   - Until it ends, people see what its events say: pending. A reply to the first command says that it began, not that it is over.
+//
+// producertest plays a saga without a server: every order of answers, every refusal.
+//
+// # Files
+//
+// In the order a command travels:
 //
 //	aggregate.go   what a team writes: Aggregate, Meta, Decision
 //	topics.go      the topics of a kind: created;  problems.go: what they and the brokers have to be;  pins.go: which cluster and which topics these are

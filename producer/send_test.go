@@ -98,16 +98,6 @@ func pay(from, to, operation string) producer.Command {
 	return producer.Command{AggregateID: from, Record: &account.WithdrawMoney{AmountMinor: 30, Counterparty: to, Operation: operation}}
 }
 
-func onBoth(t *testing.T, test func(*testing.T, *system)) {
-	for name, on := range map[string]func(testing.TB) *system{"kfake": newSystem, "Apache Kafka": realSystem} {
-		t.Run(name, func(t *testing.T) {
-			s := on(t)
-			s.def = senders
-			test(t, s)
-		})
-	}
-}
-
 // untilSettled waits for as many events of an account, and gives them.
 func (s *system) untilSettled(id string, n int) []account.Event {
 	s.t.Helper()
@@ -124,6 +114,7 @@ func (s *system) untilSettled(id string, n int) []account.Event {
 // A command to another aggregate arrives once, and its answer comes back once; what caused what can be followed.
 func TestP2_CommandsBetweenAggregates_OnceThereAndBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *system) {
+		s.def = senders
 		s.start()
 		c := s.client()
 		for n := range 8 { // partitions of every owner
@@ -211,6 +202,7 @@ func TestP2_CommandsToAnotherKind(t *testing.T) {
 // What is refused comes back, once, though the refusal is published a second time long after.
 func TestP2_CommandToAnother_Refused_ComesBackOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *system) {
+		s.def = senders
 		s.change = func(c *producer.Config) { c.Window = 100 * time.Millisecond }
 		s.start()
 		c := s.client()

@@ -54,6 +54,13 @@ func realSystem(t testing.TB) *system {
 	return systemOn(t, kit.Kafka(t).Brokers(), kit.Registry(t).Client(t), kit.Prefix(t))
 }
 
+// onBoth runs a test on either: the fast one shows most errors first, Apache Kafka decides.
+func onBoth(t *testing.T, test func(*testing.T, *system)) {
+	for name, on := range map[string]func(testing.TB) *system{"kfake": newSystem, "Apache Kafka": realSystem} {
+		t.Run(name, func(t *testing.T) { test(t, on(t)) })
+	}
+}
+
 func systemOn(t testing.TB, brokers []string, registry *sr.Client, prefix string) *system {
 	return &system{t: t, brokers: brokers, registry: schemas.NewRegistry(registry), prefix: prefix, topics: schemas.TopicsOf(prefix, "account"), def: rules}
 }

@@ -79,25 +79,22 @@ func (c *liarConn) Read(b []byte) (int, error) {
 
 // The coordinator commits and says that it failed. The client then calls the transaction aborted; the log knows better.
 func TestP2_CommitAnsweredWithAServersError_OneEffect(t *testing.T) {
-	for name, start := range map[string]func(testing.TB) *system{"kfake": newSystem, "Apache Kafka": realSystem} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t)
-			l := &liar{}
-			s.change = func(c *producer.Config) { c.Client = []kgo.Opt{kgo.Dialer(l.dial)} }
-			s.start()
-			c := s.client()
-			s.publish(c, open("acc-1", 0))
-			l.armed.Store(&lie{kmsg.NewPtrEndTxnRequest(), func(r kmsg.Response) { r.(*kmsg.EndTxnResponse).ErrorCode = kerr.UnknownServerError.Code }})
-			expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
-			expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
-			if !l.lied.Load() {
-				t.Error("no answer was falsified")
-			}
-			if n := len(s.history()["acc-1"]); n != 3 {
-				t.Errorf("%d events, wanted 3", n)
-			}
-		})
-	}
+	onBoth(t, func(t *testing.T, s *system) {
+		l := &liar{}
+		s.change = func(c *producer.Config) { c.Client = []kgo.Opt{kgo.Dialer(l.dial)} }
+		s.start()
+		c := s.client()
+		s.publish(c, open("acc-1", 0))
+		l.armed.Store(&lie{kmsg.NewPtrEndTxnRequest(), func(r kmsg.Response) { r.(*kmsg.EndTxnResponse).ErrorCode = kerr.UnknownServerError.Code }})
+		expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+		expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+		if !l.lied.Load() {
+			t.Error("no answer was falsified")
+		}
+		if n := len(s.history()["acc-1"]); n != 3 {
+			t.Errorf("%d events, wanted 3", n)
+		}
+	})
 }
 
 // The group refuses the offsets at the last moment, as it does when the generation has moved on: what was decided is taken back and

@@ -65,57 +65,54 @@ func (c *deafConn) Read(b []byte) (int, error) {
 }
 
 func TestP2_AnswerToTheCommitLost_OneEffect(t *testing.T) {
-	for name, start := range map[string]func(testing.TB) *system{"kfake": newSystem, "Apache Kafka": realSystem} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t)
-			cut := &deaf{}
-			metrics := prometheus.NewRegistry()
-			s.change = func(c *producer.Config) {
-				c.Client, c.Metrics, c.TransactionTimeout = []kgo.Opt{kgo.Dialer(cut.dial)}, metrics, time.Second
-			}
-			s.start()
-			c := s.client()
-			s.publish(c, open("acc-1", 0))
-			// Heard of on another connection.
-			const rounds = 3
-			for range rounds {
-				cut.armed.Store(true)
-				expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
-				expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
-			}
-			if n := cut.cuts.Load(); n < rounds {
-				t.Errorf("%d answers were lost, wanted %d", n, rounds)
-			}
-			if n := len(s.history()["acc-1"]); n != 1+2*rounds {
-				t.Errorf("%d events, wanted %d", n, 1+2*rounds)
-			}
-			// Never heard of: the session ends, and the next one reads in the log what became of it.
-			cut.stay.Store(true)
+	onBoth(t, func(t *testing.T, s *system) {
+		cut := &deaf{}
+		metrics := prometheus.NewRegistry()
+		s.change = func(c *producer.Config) {
+			c.Client, c.Metrics, c.TransactionTimeout = []kgo.Opt{kgo.Dialer(cut.dial)}, metrics, time.Second
+		}
+		s.start()
+		c := s.client()
+		s.publish(c, open("acc-1", 0))
+		// Heard of on another connection.
+		const rounds = 3
+		for range rounds {
 			cut.armed.Store(true)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			pending, err := c.Send(ctx, deposit("acc-1", 1))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.await("the outcome to be unknown", func() error {
-				if n := transactions(t, metrics, "unknown"); n == 0 {
-					return errors.New("none is")
-				}
-				return nil
-			})
-			cut.away.Store(false)
-			r, err := pending.Wait(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			expect(t, r, producer.Accepted, "")
 			expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
-			if n := len(s.history()["acc-1"]); n != 3+2*rounds {
-				t.Errorf("%d events, wanted %d", n, 3+2*rounds)
+			expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+		}
+		if n := cut.cuts.Load(); n < rounds {
+			t.Errorf("%d answers were lost, wanted %d", n, rounds)
+		}
+		if n := len(s.history()["acc-1"]); n != 1+2*rounds {
+			t.Errorf("%d events, wanted %d", n, 1+2*rounds)
+		}
+		// Never heard of: the session ends, and the next one reads in the log what became of it.
+		cut.stay.Store(true)
+		cut.armed.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		pending, err := c.Send(ctx, deposit("acc-1", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.await("the outcome to be unknown", func() error {
+			if n := transactions(t, metrics, "unknown"); n == 0 {
+				return errors.New("none is")
 			}
+			return nil
 		})
-	}
+		cut.away.Store(false)
+		r, err := pending.Wait(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, r, producer.Accepted, "")
+		expect(t, s.publish(c, deposit("acc-1", 1)), producer.Accepted, "")
+		if n := len(s.history()["acc-1"]); n != 3+2*rounds {
+			t.Errorf("%d events, wanted %d", n, 3+2*rounds)
+		}
+	})
 }
 
 // transactions reads a counter.
