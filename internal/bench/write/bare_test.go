@@ -35,8 +35,9 @@ func sessionsSetting(n int) string {
 	return strconv.Itoa(n) + " sessions"
 }
 
-// startBare starts the loop without a platform: an event, a reply and its share of snapshots a command, a map of balances. It is the nth member of its group. Names in headers
-// and replies are each command's own: a thousand equal records would be compressed to half of what the others have to send.
+// startBare starts the loop without a platform, the nth member of its group: an event, a reply and its share of snapshots a command, a map
+// of balances. Names in headers and replies are each command's own: a thousand equal records would be compressed to half of what the
+// others have to send.
 func (p *plant) startBare(nth int, prefix string, as shape) (stop func()) {
 	topics, group := schemas.TopicsOf(prefix, "account"), prefix+"bare"
 	gts, err := kgo.NewGroupTransactSession(
