@@ -163,7 +163,7 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 	for n, m := range v.sent {
 		rec, err := b.writer.send(c, n, m)
 		if err != nil {
-			return b.refuse(ctx, c, refuse(CodeBadMessage, "message %d, a %s for %s/%s: %v", n+1, m.Record().AvroName(), m.KindName(), clip(m.ID(), maxText), err))
+			return b.refuse(ctx, c, refuse(CodeBadMessage, "message %d, for %s/%s: %v", n+1, m.KindName(), clip(m.ID(), maxText), err))
 		}
 		sent = append(sent, rec)
 	}

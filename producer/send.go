@@ -66,7 +66,10 @@ func senderOf(rec *kgo.Record) string {
 // send makes the record of a command that a decision sends, the nth. An error says what is wrong with the message.
 func (w *writer) send(c *command, n int, m schemas.Message) (*kgo.Record, error) {
 	to, ok := w.receivers[m.KindName()]
-	if !ok {
+	switch {
+	case m.Record() == nil:
+		return nil, errors.New("it holds no command")
+	case !ok:
 		return nil, fmt.Errorf("it is sent to kind %q, which is not among SendsTo", m.KindName())
 	}
 	if err := schemas.ValidateID(m.ID()); err != nil {
@@ -75,6 +78,7 @@ func (w *writer) send(c *command, n int, m schemas.Message) (*kgo.Record, error)
 	id := m.CommandID()
 	if id == "" {
 		id = origin(c.rec) + "/" + strconv.Itoa(n)
+		id = id[max(0, len(id)-maxText):] // the end is what differs
 	}
 	if !isText(id) {
 		return nil, fmt.Errorf("its command id has %d bytes, wanted %s", len(id), wantedText)

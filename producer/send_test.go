@@ -73,6 +73,10 @@ var senders = producer.Aggregate[account.State, account.Command, account.Event]{
 				return producer.Accept[account.Event](&account.AccountClosed{}).Send(account.Kind.To("acc-2", c).As(strings.Repeat("x", 300)))
 			case "no id":
 				return producer.Accept[account.Event](&account.AccountClosed{}).Send(account.Kind.To("acc 2", c))
+			case "nothing":
+				return producer.Accept[account.Event](&account.AccountClosed{}).Send(schemas.Message{})
+			case "no command":
+				return producer.Accept[account.Event](&account.AccountClosed{}).Send(account.Kind.To("acc-2", nil))
 			case "another kind":
 				other := account.Kind
 				other.Name = "order"
@@ -290,12 +294,12 @@ func TestP5_MessageThatCannotBeSent_DeadLetterAndReply(t *testing.T) {
 	expect(t, s.publish(c, open("acc-1", 100)), producer.Accepted, "")
 	for reason, code := range map[string]string{
 		"rejection": producer.CodePanic, "many": producer.CodeTooManyEvents, "long id": producer.CodeBadMessage, "no id": producer.CodeBadMessage,
-		"another kind": producer.CodeBadMessage,
+		"another kind": producer.CodeBadMessage, "nothing": producer.CodeBadMessage, "no command": producer.CodeBadMessage,
 	} {
 		expect(t, s.publish(c, producer.Command{AggregateID: "acc-1", Record: &account.CloseAccount{Reason: reason}}), producer.Error, code)
 	}
-	if n := len(s.records(s.topics.DeadLetters)); n != 5 {
-		t.Errorf("%d dead letters, wanted 5", n)
+	if n := len(s.records(s.topics.DeadLetters)); n != 7 {
+		t.Errorf("%d dead letters, wanted 7", n)
 	}
 	if n := len(s.history()["acc-1"]); n != 2 {
 		t.Errorf("%d events, wanted 2", n)
