@@ -9,7 +9,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
-// Aggregate declares one kind of aggregate: the rules by which its commands become events. Both functions are pure: no
+// Aggregate declares one kind of aggregate: the rules by which its commands become events. All functions are pure: no
 // clock, no I/O, no randomness, no writing into a slice or map that the state shares; time and ids come with the command. They are called
 // for several aggregates at the same time, for one aggregate never.
 type Aggregate[S any, C, E schemas.Record] struct {

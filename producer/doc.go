@@ -1,6 +1,6 @@
 // Package producer is the write side: commands in, events out.
 //
-// An Aggregate is declared by two pure functions, Decide and Evolve. A Producer runs it: it polls the kind's command
+// An Aggregate is declared by pure functions: Decide, Evolve and, where it sends commands, Replied. A Producer runs it: it polls the kind's command
 // topics as a member of a consumer group, decides each command on the state it holds in memory, and writes events, reply,
 // forwarded commands, dead letters and input offsets in one Kafka transaction. The events topic is the only truth; all
 // state is rebuilt from it, by way of snapshots, whenever a partition is assigned.
@@ -32,7 +32,7 @@
 //	session.go     one transactional session: poll, adopt, begin, decide, commit
 //	assignment.go  which partitions are ours;  fence.go: what a commit must prove;  settle.go: what became of one
 //	takeover.go    what a dead owner left open is ended;  holders.go: what a stranger holds is named
-//	restore.go     a partition's state from its topics;  span.go: what has to be read for that
+//	restore.go     a partition's state from its topics;  open.go: with what it begins;  span.go: what has to be read
 //	store.go       local state: a copy of the partition's snapshots;  state.go: looked at, dropped;  checkpoint.go: what becomes a snapshot, and when
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve

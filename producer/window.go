@@ -25,10 +25,10 @@ type window struct {
 	end    int64              // offset behind the last reply that was looked at
 
 	// What the local state has of it.
-	kept   bool     // it has something, or is to have
-	anew   bool     // what it has must go
-	since  int64    // answers to commands appended before may be missing, Unix milliseconds
-	unkept []unkept // what it does not have yet, in the order of the log
+	kept   bool    // it has something, or is to have
+	anew   bool    // what it has must go
+	since  int64   // answers to commands appended before may be missing, Unix milliseconds
+	unkept []dated // what it does not have yet, in the order of the log
 
 	// Answers in full: of the open transaction, those called back for it, and the last ones given, in two generations.
 	open, recalled, young, aged answers
@@ -88,7 +88,7 @@ type place struct {
 	offset int64
 }
 
-type unkept struct {
+type dated struct {
 	place
 	minute int64
 }
@@ -185,7 +185,7 @@ func (w *window) put(h uint64, offset, at int64) {
 	p, minute := place{h, offset}, at/time.Minute.Milliseconds()
 	w.place(p, minute)
 	if w.end = max(w.end, offset+1); w.kept {
-		w.unkept = append(w.unkept, unkept{p, minute})
+		w.unkept = append(w.unkept, dated{p, minute})
 	}
 }
 
@@ -314,14 +314,14 @@ func (w *window) load(s *store, since time.Time) error {
 		return nil
 	}
 	w.end, w.since = s.has.replies, s.has.since
-	var all []unkept
+	var all []dated
 	err := s.each(string(windowKey), func(key string, value []byte) error {
 		if ok = len(key) == len(windowKey)+16 && len(value)%placeBytes == 0; !ok {
 			return errStop
 		}
 		minute := int64(binary.BigEndian.Uint64([]byte(key)[len(windowKey):]))
 		for ; len(value) > 0; value = value[placeBytes:] {
-			all = append(all, unkept{place{binary.BigEndian.Uint64(value), int64(binary.BigEndian.Uint64(value[8:]))}, minute})
+			all = append(all, dated{place{binary.BigEndian.Uint64(value), int64(binary.BigEndian.Uint64(value[8:]))}, minute})
 		}
 		return nil
 	})

@@ -75,9 +75,7 @@ func (s Scenario[S, C, E]) When(c C) Outcome[S, C, E] {
 // them, for the next When.
 func (o Outcome[S, C, E]) Then(t testing.TB, want ...E) Scenario[S, C, E] {
 	t.Helper()
-	if code, message, rejected := o.decision.Rejection(); rejected {
-		t.Fatalf("%s was rejected: %s: %s", o.asked, code, message)
-	}
+	o.accepted(t)
 	got := o.decision.Events()
 	if len(got) != len(want) {
 		t.Fatalf("%s led to %d events, wanted %d: %s", o.asked, len(got), len(want), names(got))
@@ -88,6 +86,13 @@ func (o Outcome[S, C, E]) Then(t testing.TB, want ...E) Scenario[S, C, E] {
 		}
 	}
 	return o.scenario.evolve(got)
+}
+
+func (o Outcome[S, C, E]) accepted(t testing.TB) {
+	t.Helper()
+	if code, message, rejected := o.decision.Rejection(); rejected {
+		t.Fatalf("%s was rejected: %s: %s", o.asked, code, message)
+	}
 }
 
 // Rejected fails the test unless the command was refused with the code.
@@ -112,9 +117,7 @@ func (s Scenario[S, C, E]) WhenReplied(r *ledgerline.Reply) Outcome[S, C, E] {
 // Sent fails the test unless the command was accepted, and sends exactly these commands.
 func (o Outcome[S, C, E]) Sent(t testing.TB, want ...schemas.Message) Outcome[S, C, E] {
 	t.Helper()
-	if code, message, rejected := o.decision.Rejection(); rejected {
-		t.Fatalf("%s was rejected: %s: %s", o.asked, code, message)
-	}
+	o.accepted(t)
 	got := o.decision.Sent()
 	if len(got) != len(want) {
 		t.Fatalf("%s sends %d commands, wanted %d: %s", o.asked, len(got), len(want), told(got))
@@ -181,7 +184,7 @@ func Replies(rejections ...string) []ledgerline.Reply {
 func told(messages []schemas.Message) string {
 	out := make([]string, len(messages))
 	for i, m := range messages {
-		out[i] = fmt.Sprintf("%s %+v to %s/%s as %q", m.Record().AvroName(), m.Record(), m.KindName(), m.ID(), m.CommandID())
+		out[i] = fmt.Sprintf("%T %+v to %s/%s as %q", m.Record(), m.Record(), m.KindName(), m.ID(), m.CommandID())
 	}
 	return strings.Join(out, ", ")
 }
