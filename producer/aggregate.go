@@ -50,9 +50,12 @@ type Meta struct {
 type Decision[E schemas.Record] struct {
 	events   []E
 	sent     []schemas.Message
+	delayed  []Delayed
 	rejected bool
-	code     string
-	message  string
+
+	cancelled []string
+	code      string
+	message   string
 }
 
 // Accept answers a command with the events that it causes, in order. Without events the command is accepted and changes
@@ -77,6 +80,42 @@ func (d Decision[E]) Send(messages ...schemas.Message) Decision[E] {
 	d.sent = append(slices.Clip(d.sent), messages...)
 	return d
 }
+
+// Delayed is a command that an aggregate puts off.
+type Delayed struct {
+	Delay   time.Duration
+	Message schemas.Message
+}
+
+// After has a command decided by this same aggregate after some time, counted from when the present command was appended: mostly to see
+// whether what it waits for has come. It survives restarts and rebalances, is decided once, within a second of its time by the brokers' clocks,
+// and Meta.Sender is then the aggregate itself. Its name (Message.As, or the command's full Avro name) stands for it: a second command under the
+// name takes the place of the first, and Cancel takes it away. What can't be put off, such as a command to another aggregate, makes the command
+// a dead letter. A rejection puts nothing off: After panics.
+//
+//	return producer.Accept[order.Event](&order.OrderPlaced{…}).After(24*time.Hour, order.Kind.To(m.ID, &order.ExpireOrder{}))
+func (d Decision[E]) After(delay time.Duration, m schemas.Message) Decision[E] {
+	if d.rejected {
+		panic("producer: a rejection puts nothing off")
+	}
+	d.delayed = append(slices.Clip(d.delayed), Delayed{delay, m})
+	return d
+}
+
+// Cancel takes away commands that wait under these names. One that does not wait is no error. A rejection cancels nothing: Cancel panics.
+func (d Decision[E]) Cancel(names ...string) Decision[E] {
+	if d.rejected {
+		panic("producer: a rejection cancels nothing")
+	}
+	d.cancelled = append(slices.Clip(d.cancelled), names...)
+	return d
+}
+
+// Delayed are the commands that an accepting decision puts off.
+func (d Decision[E]) Delayed() []Delayed { return d.delayed }
+
+// Cancelled are the names of the waiting commands that an accepting decision takes away.
+func (d Decision[E]) Cancelled() []string { return d.cancelled }
 
 // Sent are the commands that an accepting decision sends.
 func (d Decision[E]) Sent() []schemas.Message { return d.sent }

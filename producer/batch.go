@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
 // rewind makes the client poll again what was polled and not committed, of the partitions that are still assigned. Passing over it
@@ -159,8 +161,8 @@ func (s *session) readInput(look context.Context, p *portion, in *polled) {
 	for _, rec := range in.records {
 		p.commands = append(p.commands, readCommand(rec))
 		c := &p.commands[len(p.commands)-1]
-		if c.internal = rec.Topic == s.writer.topics.Internal; c.internal {
-			c.meta.Sender = senderOf(rec)
+		if s.place(c); c.tick {
+			continue
 		}
 		if c.refused == nil || c.refused.elsewhere {
 			if size := overhead(rec); len(rec.Value) > s.cfg.MaxCommandBytes || size > maxOverhead || len(rec.Headers) > maxHeaders {
@@ -178,6 +180,21 @@ func (s *session) readInput(look context.Context, p *portion, in *polled) {
 				return
 			}
 		}
+	}
+}
+
+// place says where a command comes from. What clients put off comes back through the internal topic, and stays theirs.
+func (s *session) place(c *command) {
+	if c.rec.Topic != s.writer.topics.Internal {
+		c.timer = ""
+		return
+	}
+	typ, _ := schemas.Header(c.rec, schemas.HeaderType)
+	switch {
+	case typ == tickType:
+		c.tick, c.refused = true, nil
+	case !strings.HasPrefix(c.timer, scheduledPrefix):
+		c.internal, c.meta.Sender = true, senderOf(c.rec)
 	}
 }
 
@@ -206,9 +223,12 @@ const registryPatience = 2 * time.Second
 // decode decodes a command. An error means that the registry can't say yet what it is.
 func (s *session) decode(look context.Context, c *command) error {
 	var err error
-	if typ, _ := schemas.Header(c.rec, schemas.HeaderType); c.internal && typ == string(replyType) {
+	switch typ, _ := schemas.Header(c.rec, schemas.HeaderType); {
+	case c.internal && typ == string(replyType):
 		c.record, err = s.writer.replies.Decode(look, c.rec.Value)
-	} else {
+	case typ == ledgerline.CancelScheduledType.Name:
+		c.record, err = s.writer.cancels.Decode(look, c.rec.Value)
+	default:
 		c.record, err = s.machine.decodeCommand(look, c.rec.Value)
 	}
 	switch {

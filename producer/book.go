@@ -23,6 +23,7 @@ type book struct {
 	store      *store
 	shelf      shelf
 	agenda     agenda
+	timers     timers
 	window     *window
 	next       map[string]int64 // input topic → offset of the next record to process
 	nextBefore map[string]int64 // as it was before the open transaction
@@ -63,8 +64,8 @@ func newBook(partition int32, w *writer, l limits, m machine, s *store, win *win
 	w = w.own()
 	return &book{
 		partition: partition, writer: w, limits: l, log: log.With("partition", partition), store: s, shelf: m.newShelf(w, s, l.memory), window: win,
-		agenda: agenda{unkept: map[string]int64{}},
-		next:   map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
+		agenda: agenda{unkept: map[string]int64{}}, timers: timers{next: noTimer, open: map[string]change{}},
+		next: map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
 	}
 }
 
@@ -76,6 +77,15 @@ func (b *book) seen(rec *kgo.Record) bool { return rec.Offset < b.next[rec.Topic
 // on, never that the command is bad.
 func (b *book) process(ctx context.Context, c *command) (result, error) {
 	b.advance(c.rec)
+	if c.tick {
+		return b.fire(ctx, c)
+	}
+	waited := c.timer != ""
+	if waited {
+		if wanted, err := b.take(ctx, c); err != nil || !wanted {
+			return result{outcome: outcomeCancelled}, err
+		}
+	}
 	if c.refused != nil && !c.refused.elsewhere {
 		return b.refuse(ctx, c, c.refused)
 	}
@@ -92,7 +102,7 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	if a := b.answered(c); a != nil {
+	if a := b.answered(c); a != nil && !waited {
 		if a.hash != c.hash {
 			return b.refuse(ctx, c, &refusal{code: CodeCommandIDReused, message: "command id " + c.meta.CommandID + " was used for another command: its content differs, or who asks for it"})
 		}
@@ -103,7 +113,7 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 		}, false)
 	}
 	version, sources := h.version, h.sources
-	if c.source != "" {
+	if c.source != "" && !waited {
 		last, ok := lastOf(sources, c.source)
 		if outcome, seen := last.processed(c.sequence); seen {
 			return b.answerSeen(c, outcome, last, version)
@@ -112,11 +122,17 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 			return b.refuse(ctx, c, refuse(CodeTooManySources, "aggregate %s already has %d numbered senders: send without source, or raise the limit", c.id, len(sources)))
 		}
 	}
+	if c.deliverAt > c.at && !waited {
+		return b.schedule(ctx, c, h)
+	}
 	if c.expected >= 0 && c.expected != version {
 		return b.answer(c, ledgerline.Reply{
 			Outcome: Conflict, Code: CodeVersionConflict, Version: version,
 			Message: "the aggregate is at another version than expected: read it again and decide anew",
 		}, false)
+	}
+	if cancel, ok := c.record.(*ledgerline.CancelScheduled); ok {
+		return b.cancel(ctx, c, h, cancel)
 	}
 	return b.decide(ctx, c, h)
 }
@@ -156,8 +172,8 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 			return b.refuse(ctx, c, refuse(CodeEventTooLarge, "event %s has %d bytes: at most %d", e.name, len(e.data), b.limits.eventBytes))
 		}
 	}
-	if len(v.sent) > b.limits.events {
-		return b.refuse(ctx, c, refuse(CodeTooManyEvents, "%d messages from one command: at most %d", len(v.sent), b.limits.events))
+	if n := len(v.sent) + len(v.delayed); n > b.limits.events {
+		return b.refuse(ctx, c, refuse(CodeTooManyEvents, "%d messages from one command: at most %d", n, b.limits.events))
 	}
 	var sent []*kgo.Record
 	for n, m := range v.sent {
@@ -166,6 +182,15 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 			return b.refuse(ctx, c, refuse(CodeBadMessage, "message %d, for %s/%s: %v", n+1, m.KindName(), clip(m.ID(), maxText), err))
 		}
 		sent = append(sent, rec)
+	}
+	timers, err := b.writer.timersOf(c, v)
+	if err != nil {
+		return b.refuse(ctx, c, refuse(CodeBadMessage, "%v", err))
+	}
+	for name, timer := range timers {
+		if err := b.setTimer(ctx, timerKey(c.id, name), timer); err != nil {
+			return result{}, err
+		}
 	}
 	b.shelf.keep()
 	b.note(c, h, Accepted, "")
@@ -298,6 +323,11 @@ func (b *book) bookmarks(room int) ([]*kgo.Record, error) {
 		}
 		out = append(out, rec)
 	}
+	timers, err := b.timerMarks()
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, timers...)
 	snapshots, err := b.snapshots(room)
 	if err != nil {
 		return nil, err
@@ -315,6 +345,9 @@ func (b *book) commit() error {
 	if err := b.agenda.commit(b); err != nil {
 		return err
 	}
+	if err := b.timers.commit(b.store); err != nil {
+		return err
+	}
 	return b.shelf.commit()
 }
 
@@ -322,6 +355,7 @@ func (b *book) rollback() {
 	b.shelf.rollback()
 	b.window.rollback()
 	b.agenda.rollback()
+	clear(b.timers.open)
 	maps.Copy(b.next, b.nextBefore)
 	clear(b.nextBefore)
 	clear(b.marks)

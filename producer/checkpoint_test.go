@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,9 +36,21 @@ type partitionLog struct {
 	balances map[string]int64 // the model: what committed deposits come to
 	versions map[string]int64
 	numbers  map[string]int64 // last number of the sender "s"
+	timers   map[string]timed // what waits, by aggregate
+	fired    []*kgo.Record    // what waited, as it stands in the internal topic
+	internal int64            // its end
 	copy     *restoring       // a standby's; nil: there is none
 	away     *vfs.MemFS       // its disk
 }
+
+// timed is a timer of the model.
+type timed struct {
+	due   int64
+	fired bool
+}
+
+// putOff and takenBack are amounts by which the rules below have a timer set, and cancelled; putOff is what it deposits too.
+const putOff, takenBack = 4, 5
 
 var deposits = Aggregate[account.State, account.Command, account.Event]{
 	Kind: account.Kind,
@@ -44,12 +58,19 @@ var deposits = Aggregate[account.State, account.Command, account.Event]{
 		s.Status, s.BalanceMinor = "open", e.(*account.MoneyDeposited).BalanceMinor
 		return s
 	},
-	Decide: func(s account.State, c account.Command, _ Meta) Decision[account.Event] {
+	Decide: func(s account.State, c account.Command, m Meta) Decision[account.Event] {
 		d := c.(*account.DepositMoney)
 		if d.AmountMinor < 0 {
 			return Reject[account.Event]("negative", "no")
 		}
-		return Accept[account.Event](&account.MoneyDeposited{AmountMinor: d.AmountMinor, BalanceMinor: s.BalanceMinor + d.AmountMinor})
+		accepted := Accept[account.Event](&account.MoneyDeposited{AmountMinor: d.AmountMinor, BalanceMinor: s.BalanceMinor + d.AmountMinor})
+		switch d.AmountMinor {
+		case putOff:
+			return accepted.After(time.Minute, account.Kind.To(m.ID, &account.DepositMoney{AmountMinor: 2}).As("t"))
+		case takenBack:
+			return accepted.Cancel("t")
+		}
+		return accepted
 	},
 }
 
@@ -65,17 +86,23 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 		marks:       schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
 		positions:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
 		trials:      schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TrialType),
+		timers:      schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TimerType),
 		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
 		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
 	}
 	ctx := t.Context()
 	for _, err := range []error{
-		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.trials.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
+		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.trials.Register(ctx), w.timers.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	encoder := account.Kind.CommandEncoder(codec, topics.Commands)
+	if err := encoder.Register(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.receivers = receivers{"account": {topic: topics.Internal, partitions: 1, encoder: encoder}}
 	cache := pebble.NewCache(1 << 20)
 	t.Cleanup(cache.Unref)
 	return &restorer{
@@ -93,10 +120,23 @@ func (l *partitionLog) must(err error) {
 // transaction decides some commands and commits, or rolls back.
 func (l *partitionLog) transaction() {
 	commit := rapid.IntRange(0, 3).Draw(l.t, "commit") > 0
-	balances, versions, numbers := maps.Clone(l.balances), maps.Clone(l.versions), maps.Clone(l.numbers)
-	var events, notes, replies []*kgo.Record
+	balances, versions, numbers, timers := maps.Clone(l.balances), maps.Clone(l.versions), maps.Clone(l.numbers), maps.Clone(l.timers)
+	var events, notes, replies, fired []*kgo.Record
 	var ids []commandID
+	defer func() {
+		if commit {
+			l.timers, l.fired = timers, append(l.fired, fired...)
+		}
+	}()
 	for range rapid.IntRange(1, 12).Draw(l.t, "commands") {
+		switch rapid.IntRange(0, 9).Draw(l.t, "from a clock") {
+		case 0:
+			fired = append(fired, l.tick(timers)...)
+			continue
+		case 1:
+			l.fire(timers, balances, versions, &events, &replies, &ids)
+			continue
+		}
 		id, amount := fmt.Sprint("a", rapid.IntRange(0, 15).Draw(l.t, "aggregate")), rapid.Int64Range(-1, 5).Draw(l.t, "amount")
 		rec := &kgo.Record{Topic: l.restorer.writer.topics.Commands, Offset: l.commands, Key: []byte(id), Timestamp: time.Now()}
 		if rapid.Bool().Draw(l.t, "numbered") {
@@ -116,15 +156,13 @@ func (l *partitionLog) transaction() {
 			balances[id] += amount
 			versions[id]++
 		}
-		for _, rec := range res.records {
-			switch rec.Topic {
-			case l.restorer.writer.topics.Events:
-				events = append(events, rec)
-			case l.restorer.writer.topics.Replies:
-				rec.Timestamp = c.rec.Timestamp
-				replies, ids = append(replies, rec), append(ids, c.windowID)
-			}
+		switch amount {
+		case putOff:
+			timers[id] = timed{due: rec.Timestamp.Add(time.Minute).UnixMilli()}
+		case takenBack:
+			delete(timers, id)
 		}
+		l.collect(&c, res, &events, &replies, &ids)
 	}
 	more, err := l.book.bookmarks(rapid.IntRange(1, 8).Draw(l.t, "room"))
 	l.must(err)
@@ -149,6 +187,110 @@ func (l *partitionLog) transaction() {
 	l.must(l.book.commit())
 	l.must(l.book.save(rapid.IntRange(-1, 4).Draw(l.t, "save")))
 	l.balances, l.versions, l.numbers = balances, versions, numbers
+}
+
+// collect puts aside what a command led to.
+func (l *partitionLog) collect(c *command, res result, events, replies *[]*kgo.Record, ids *[]commandID) {
+	for _, rec := range res.records {
+		switch rec.Topic {
+		case l.restorer.writer.topics.Events:
+			*events = append(*events, rec)
+		case l.restorer.writer.topics.Replies:
+			rec.Timestamp = c.rec.Timestamp
+			*replies, *ids = append(*replies, rec), append(*ids, c.windowID)
+		}
+	}
+}
+
+// next is a record that stands at the end of the internal topic.
+func (l *partitionLog) next(rec *kgo.Record) command {
+	c := readCommand(&kgo.Record{Topic: l.restorer.writer.topics.Internal, Offset: l.internal, Key: rec.Key, Value: rec.Value, Headers: rec.Headers, Timestamp: rec.Timestamp})
+	l.internal++
+	c.windowID = idOf(c.id, c.meta.CommandID)
+	return c
+}
+
+// tick has what is due fired, and gives it.
+func (l *partitionLog) tick(timers map[string]timed) []*kgo.Record {
+	now := time.Now().Add(time.Duration(rapid.IntRange(0, 120).Draw(l.t, "seconds on")) * time.Second)
+	c := l.next(&kgo.Record{Timestamp: now})
+	c.tick = true
+	res, err := l.book.process(context.Background(), &c)
+	l.must(err)
+	seen := map[string]bool{}
+	for _, rec := range res.records {
+		id := string(rec.Key)
+		if t, ok := timers[id]; !ok || t.fired || t.due > now.UnixMilli() || seen[id] {
+			l.t.Fatalf("%s is fired at %v, the model says %+v", id, now, t)
+		}
+		seen[id] = true
+	}
+	for id, t := range timers {
+		if due, known := l.timers[id]; known && due == t && !t.fired && t.due <= now.UnixMilli() { // not one of this transaction: the next tick finds it
+			if !seen[id] {
+				l.t.Fatalf("%s was due at %d and is not fired at %d", id, t.due, now.UnixMilli())
+			}
+		}
+		if seen[id] {
+			timers[id] = timed{t.due, true}
+		}
+	}
+	return slices.Clone(res.records)
+}
+
+// fire has one of the commands decided that were fired, maybe not for the first time.
+func (l *partitionLog) fire(timers map[string]timed, balances, versions map[string]int64, events, replies *[]*kgo.Record, ids *[]commandID) {
+	if len(l.fired) == 0 {
+		return
+	}
+	rec := rapid.SampledFrom(l.fired).Draw(l.t, "fired")
+	rec.Timestamp = time.Now()
+	c := l.next(rec)
+	c.internal, c.record = true, &account.DepositMoney{AmountMinor: 2}
+	res, err := l.book.process(context.Background(), &c)
+	l.must(err)
+	want := outcomeCancelled
+	if t, ok := timers[c.id]; ok && t.fired && t.due == c.deliverAt {
+		want = Accepted
+		delete(timers, c.id)
+		balances[c.id] += 2
+		versions[c.id]++
+	}
+	if res.outcome != want {
+		l.t.Fatalf("what %s had put off is %s, wanted %s", c.id, res.outcome, want)
+	}
+	l.collect(&c, res, events, replies, ids)
+}
+
+// checkTimers holds what waits against the model.
+func (l *partitionLog) checkTimers() {
+	has, waiting, next := map[string]timed{}, 0, int64(noTimer)
+	l.must(l.book.store.each(timerPrefix, func(key string, value []byte) error {
+		timer, err := l.restorer.writer.timers.Decode(context.Background(), value)
+		id, _, _ := strings.Cut(key[len(timerPrefix):], "/")
+		has[id] = timed{timer.Due, timer.Fired}
+		return err
+	}))
+	if !maps.Equal(has, l.timers) {
+		l.t.Fatalf("what waits is %v, the model says %v", has, l.timers)
+	}
+	for _, t := range has {
+		if !t.fired {
+			waiting, next = waiting+1, min(next, t.due)
+		}
+	}
+	inOrder := 0
+	l.must(l.book.store.due(func(due int64, key string) error {
+		id, _, _ := strings.Cut(key[len(timerPrefix):], "/")
+		if t := has[id]; t.due != due || t.fired {
+			l.t.Fatalf("by time %s is due at %d, its timer says %+v", id, due, t)
+		}
+		inOrder++
+		return nil
+	}))
+	if t := l.book.timers; inOrder != waiting || t.count != waiting || t.next != next {
+		l.t.Fatalf("%d wait, the first until %d: found by time are %d, counted %d, the first is due at %d", waiting, next, inOrder, t.count, t.next)
+	}
 }
 
 // bounds are those of the log as it is.
@@ -253,6 +395,7 @@ func (l *partitionLog) check() {
 		}
 		l.must(shelf.trim())
 	}
+	l.checkTimers()
 	for offset, id := range l.answered {
 		if at := l.book.window.places[id.hash]; at != int64(offset) {
 			l.t.Fatalf("the reply to %s is known at offset %d, it stands at %d", id.command, at, offset)
@@ -274,7 +417,7 @@ func TestP4_SnapshotsAndLocalState_AgainstAModel(t *testing.T) {
 		r := *base
 		l := &partitionLog{
 			t: rt, restorer: &r, away: vfs.NewCrashableMem(),
-			balances: map[string]int64{}, versions: map[string]int64{}, numbers: map[string]int64{},
+			balances: map[string]int64{}, versions: map[string]int64{}, numbers: map[string]int64{}, timers: map[string]timed{},
 		}
 		disk := vfs.NewCrashableMem()
 		r.fs = disk

@@ -34,13 +34,14 @@ type ClientConfig struct {
 // Command is what a client publishes. Only AggregateID and Record are needed.
 type Command struct {
 	AggregateID string
-	Record      schemas.Record // a command of the kind, such as *account.DepositMoney
+	Record      schemas.Record // a command of the kind, such as *account.DepositMoney; or a *ledgerline.CancelScheduled
 
 	CommandID       string    // idempotency key; default a new UUIDv7
 	CorrelationID   string    // to what it belongs; default the command id
 	Principal       string    // who asks for it
 	Time            time.Time // business time; default when it is appended
 	ExpectedVersion *int64    // refuse with a conflict when the aggregate is at another version
+	DeliverAt       time.Time // decide it then; the reply says that it is scheduled, and another one what became of it. Zero: at once
 
 	Source         string // who numbers its commands per aggregate, with SourceSequence …
 	SourceSequence int64  // … 1, 2, 3 …: recognised for ever, beyond any window
@@ -54,6 +55,7 @@ type Client struct {
 	topics  schemas.Topics
 	machine machine
 	replies *schemas.Serde[*ledgerline.Reply]
+	cancels *schemas.Serde[*ledgerline.CancelScheduled]
 
 	started chan struct{} // closed when commands can be published
 	stopped chan struct{} // closed when Run has returned
@@ -109,6 +111,7 @@ func NewClient(cfg ClientConfig, def Definition) *Client {
 		cfg: cfg, kind: def.KindName(), topics: topics,
 		machine: def.machine(codec, topics),
 		replies: schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
+		cancels: schemas.NewSerde(codec, topics.Commands, schemas.BackwardTransitive, ledgerline.CancelScheduledType),
 		started: make(chan struct{}), stopped: make(chan struct{}),
 		pending: map[string][]*Pending{},
 	}
@@ -126,6 +129,9 @@ func (c *Client) Run(ctx context.Context) (err error) {
 		c.stop(err)
 	}()
 	if err := c.machine.register(ctx); err != nil {
+		return err
+	}
+	if err := c.cancels.Register(ctx); err != nil {
 		return err
 	}
 	cl, err := kgo.NewClient(slices.Concat(c.cfg.Client, []kgo.Opt{
@@ -278,7 +284,7 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 	if err := schemas.ValidateID(cmd.AggregateID); err != nil {
 		return nil, err
 	}
-	value, err := c.machine.encodeCommand(cmd.Record)
+	value, err := c.encode(cmd.Record)
 	if err != nil {
 		return nil, err
 	}
@@ -308,6 +314,13 @@ func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
 	return p, nil
 }
 
+func (c *Client) encode(rec schemas.Record) ([]byte, error) {
+	if cancel, ok := rec.(*ledgerline.CancelScheduled); ok {
+		return c.cancels.Append(nil, cancel)
+	}
+	return c.machine.encodeCommand(rec)
+}
+
 func (cmd Command) headers(kind string) []kgo.RecordHeader {
 	h := envelope(make([]kgo.RecordHeader, 0, 11), []byte(cmd.CommandID), []byte(cmd.Record.AvroName()), []byte("/ledgerline/"+kind+"/client"))
 	optional := func(key, value string) {
@@ -321,6 +334,9 @@ func (cmd Command) headers(kind string) []kgo.RecordHeader {
 	}
 	if !cmd.Time.IsZero() {
 		h = append(h, header(schemas.HeaderTime, schemas.FormatTime(cmd.Time)))
+	}
+	if !cmd.DeliverAt.IsZero() {
+		h = append(h, header(schemas.HeaderDeliverAt, schemas.FormatTime(cmd.DeliverAt)))
 	}
 	if cmd.ExpectedVersion != nil {
 		h = append(h, header(schemas.HeaderExpectedVersion, strconv.FormatInt(*cmd.ExpectedVersion, 10)))

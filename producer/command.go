@@ -23,10 +23,13 @@ type command struct {
 	hash     uint64    // of the value's bytes, and of who asks for it
 	at       int64     // append time, Unix milliseconds
 
-	unanswered bool  // … that the window knows of no reply to it from before the transaction
-	internal   bool  // an aggregate sent it: only producers write what it was read from
-	explicitID bool  // the sender gave a ce_id
-	expected   int64 // expected-version; -1: none
+	deliverAt  int64  // when it is to be decided, Unix milliseconds; 0: at once
+	timer      string // the name under which it waited; "": it did not
+	tick       bool   // it is none: somebody is to look what is due
+	unanswered bool   // … that the window knows of no reply to it from before the transaction
+	internal   bool   // an aggregate sent it: only producers write what it was read from
+	explicitID bool   // the sender gave a ce_id
+	expected   int64  // expected-version; -1: none
 	source     string
 	sequence   int64    // source-sequence; 0: none
 	reply      replyTo  // what was asked for
@@ -124,6 +127,15 @@ func readCommand(rec *kgo.Record) command {
 				continue
 			}
 			c.sequence = n
+		case schemas.HeaderDeliverAt:
+			t, err := schemas.ParseTime(value)
+			if err != nil || t.Sub(rec.Timestamp) > maxDelay || t.UnixMilli() <= 0 {
+				bad(h.Key, value, "a time as RFC 3339 writes it, after 1970 and at most 100 years away")
+				continue
+			}
+			c.deliverAt = t.UnixMilli()
+		case schemas.HeaderTimer:
+			c.timer = value
 		case schemas.HeaderReplyTopic:
 			c.reply.topic = value
 		case schemas.HeaderReplyPartition:

@@ -34,6 +34,8 @@ const (
 	CodeEventTooLarge      = "event_too_large"      // an event is over the size limit
 	CodeTooManyEvents      = "too_many_events"      // a command caused more events than the limit
 	CodeBadMessage         = "bad_message"          // the rules send something that can't be sent
+	CodeScheduled          = "scheduled"            // accepted: it waits for its time (deliver-at)
+	CodeNotScheduled       = "not_scheduled"        // there is no such command to cancel
 	CodeTooLarge           = "command_too_large"
 	CodeTooManySources     = "too_many_sources" // an aggregate has as many numbered senders as it may
 )

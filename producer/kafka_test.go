@@ -48,6 +48,8 @@ var producerRole = process.Role{Name: "test-producer", Run: func(ctx context.Con
 				c.InstanceID = value
 			case "group":
 				c.Group = value
+			case "window":
+				c.Window, _ = time.ParseDuration(value)
 			case "decide":
 				c.DecideTimeout, _ = time.ParseDuration(value)
 			case "standbys":

@@ -37,6 +37,9 @@ type verdict struct {
 	message  string
 	events   []encodedEvent // until the next verdict
 	sent     []schemas.Message
+
+	delayed   []Delayed
+	cancelled []string
 }
 
 type encodedEvent struct {

@@ -72,6 +72,8 @@ func (m *member) session(ctx context.Context) error {
 		marks:     schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SourceMarkType),
 		positions: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
 		trials:    schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TrialType),
+		timers:    schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TimerType),
+		cancels:   schemas.NewSerde(codec, topics.Commands, schemas.BackwardTransitive, ledgerline.CancelScheduledType),
 
 		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
 		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
@@ -103,7 +105,7 @@ func (m *member) session(ctx context.Context) error {
 	defer func() { enough(); <-looked }()
 
 	for _, register := range []func(context.Context) error{
-		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.timers.Register, w.cancels.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
 	} {
 		if err := register(ctx); err != nil {
 			return err
@@ -156,6 +158,8 @@ func (m *member) session(ctx context.Context) error {
 		partitions: share{of: m.metrics.partitions},
 		aggregates: share{of: m.metrics.aggregates},
 		remembered: share{of: m.metrics.remembered},
+		scheduled:  share{of: m.metrics.scheduled},
+		overdue:    share{of: m.metrics.overdue},
 		stateBytes: share{of: m.metrics.stateBytes},
 		generation: -1,
 		books:      map[int32]*book{},
@@ -179,6 +183,8 @@ func (m *member) session(ctx context.Context) error {
 	defer s.aggregates.set(0)
 	defer s.remembered.set(0)
 	defer s.stateBytes.set(0)
+	defer s.scheduled.set(0)
+	defer s.overdue.set(0)
 	err = s.run(ctx)
 	closed()
 	m.leave(ctx, plain, err != nil)

@@ -6,6 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 const (
 	outcomeDuplicate = "duplicate"
 	outcomeForwarded = "forwarded"
+	outcomeScheduled = "scheduled" // it waits for its time
+	outcomeCancelled = "cancelled" // it waited, and is not wanted any more
 )
 
 // Results of a transaction.
@@ -29,6 +31,9 @@ type metrics struct {
 	hung               prometheus.Gauge
 	waiting            *prometheus.GaugeVec // by reason
 	throttled          prometheus.Counter
+	scheduled          prometheus.Gauge
+	overdue            prometheus.Gauge
+	scheduleDelay      prometheus.Histogram
 	partitions         prometheus.Gauge
 	aggregates         prometheus.Gauge
 	remembered         prometheus.Gauge
@@ -66,6 +71,9 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		hung:               prometheus.NewGauge(prometheus.GaugeOpts(opts("hung_transactions", "Transactions that hold up this member's partitions for longer than any of a producer may be open."))),
 		waiting:            newWaitingGauge(opts("waiting", "Members of the group that wait for Kafka, by reason: nothing is lost by it.")),
 		throttled:          prometheus.NewCounter(prometheus.CounterOpts(opts("throttled_seconds_total", "Time for which brokers made this producer wait, since a quota was reached."))),
+		scheduled:          prometheus.NewGauge(prometheus.GaugeOpts(opts("scheduled_commands", "Commands that wait for their time."))),
+		overdue:            prometheus.NewGauge(prometheus.GaugeOpts(opts("overdue_seconds", "For how long the first scheduled command has been due that is not fired, of those whose partitions this member decides."))),
+		scheduleDelay:      histogram("schedule_delay_seconds", "Time from when a scheduled command was due until it was decided.", prometheus.ExponentialBuckets(0.01, 2, 14)),
 		partitions:         prometheus.NewGauge(prometheus.GaugeOpts(opts("partitions", "Partitions that this member decides."))),
 		aggregates:         prometheus.NewGauge(prometheus.GaugeOpts(opts("aggregates", "Aggregates held in memory."))),
 		remembered:         prometheus.NewGauge(prometheus.GaugeOpts(opts("remembered_commands", "Commands of the window, whose repetition would be recognised."))),
@@ -81,9 +89,9 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 	}
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
-			m.sessions, m.fenced, m.hung, m.waiting, m.throttled, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
+			m.sessions, m.fenced, m.hung, m.waiting, m.throttled, m.scheduled, m.overdue, m.scheduleDelay, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
 	}
-	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded} {
+	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded, outcomeScheduled, outcomeCancelled} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0
 	}
 	for _, result := range []string{resultCommitted, resultAborted, resultFailed, resultUnknown} {

@@ -25,6 +25,7 @@ func TestMutantsOfTheWriteSide_AreCaught(t *testing.T) {
 		{"rollback", "TestP1_OffsetsRefused_TakenBack"},
 		{"forward", "TestP3_ForeignClient_AnyPartition_NoHeaders"},
 		{"timer", "TestP1_WriteThatNoCommandCaused_Refused"},
+		{"scheduler", "TestP2_CommandPutOff_DecidedOnceAtItsTime/kfake"},
 		{"asked", "TestP1_PartitionsLostTwiceInATransaction_NoneIsKept"},
 	} {
 		t.Run(c.lacks, func(t *testing.T) {

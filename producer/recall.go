@@ -37,10 +37,12 @@ func (s *session) recall(ctx context.Context, all batch) error {
 func (p *portion) lookBack() {
 	for i := range p.commands {
 		c := &p.commands[i]
-		if c.refused != nil || p.book.seen(c.rec) {
+		if c.refused != nil || c.tick || p.book.seen(c.rec) {
 			continue
 		}
-		c.windowID = idOf(c.id, c.meta.CommandID)
+		if c.windowID = idOf(c.id, c.meta.CommandID); c.timer != "" { // its timer says whether it is a repetition
+			continue
+		}
 		offsets, maybe := p.book.window.toRecall(c.windowID)
 		c.unanswered = !maybe
 		if len(offsets) == 0 {

@@ -32,6 +32,8 @@ type writer struct {
 	marks      *schemas.Serde[*ledgerline.SourceMark]
 	positions  *schemas.Serde[*ledgerline.Position]
 	trials     *schemas.Serde[*ledgerline.Trial]
+	timers     *schemas.Serde[*ledgerline.Timer]
+	cancels    *schemas.Serde[*ledgerline.CancelScheduled]
 
 	receivers receivers
 
@@ -158,7 +160,7 @@ func (w *writer) forward(c *command) *kgo.Record {
 		h = append(h, header(schemas.HeaderID, c.meta.CommandID))
 	}
 	h = append(h, header(schemas.HeaderOrigin, origin(c.rec)))
-	if _, timed := schemas.Header(c.rec, schemas.HeaderTime); !timed {
+	if _, timed := schemas.Header(c.rec, schemas.HeaderTime); !timed && c.deliverAt == 0 { // one that waits has the time at which it is decided
 		h = append(h, header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)))
 	}
 	return &kgo.Record{Topic: c.rec.Topic, Partition: schemas.Partition(c.id, w.partitions), Key: c.rec.Key, Value: c.rec.Value, Headers: h}
@@ -175,7 +177,7 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	attempts, _ := strconv.ParseUint(before, 10, 31) // 0 unless it was tried again
 	reason := []kgo.RecordHeader{
 		header(schemas.HeaderOrigin, clip(from, maxText)),
-		header(schemas.HeaderDeadTopic, c.rec.Topic), // a stranger can write an origin, and this decides where it is retried
+		header(schemas.HeaderDeadTopic, w.inputOf(c)), // a stranger can write an origin, and this decides where it is retried
 		header(schemas.HeaderDeadReason, r.code),
 		header(schemas.HeaderDeadError, clip(r.message, 8<<10)),
 		header(schemas.HeaderDeadAttempts, strconv.FormatUint(attempts+1, 10)),
@@ -190,7 +192,10 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	}
 	dead.Key, dead.Value = c.rec.Key, c.rec.Value
 	for _, copied := range c.rec.Headers {
-		if copied.Key != schemas.HeaderOrigin && !strings.HasPrefix(copied.Key, schemas.DeadPrefix) {
+		switch {
+		case copied.Key == schemas.HeaderOrigin, strings.HasPrefix(copied.Key, schemas.DeadPrefix):
+		case c.timer != "" && (copied.Key == schemas.HeaderTimer || copied.Key == schemas.HeaderDeliverAt): // it has waited
+		default:
 			dead.Headers = append(dead.Headers, copied)
 		}
 	}
@@ -199,6 +204,15 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	}
 	dead.Headers = append(dead.Headers, reason...)
 	return dead
+}
+
+// inputOf is the topic that a command belongs to. A client's command that had to wait came back through the internal one, and is a client's
+// all the same.
+func (w *writer) inputOf(c *command) string {
+	if c.internal {
+		return w.topics.Internal
+	}
+	return w.topics.Commands
 }
 
 // Keys of the platform's own records in the snapshots topic begin with a byte that no aggregate id may hold.

@@ -211,6 +211,9 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 	if part.trial, err = r.writer.trialOf(ctx, part.store); err != nil {
 		return 0, err
 	}
+	if err := part.timers.load(ctx, r.writer, part.store); err != nil {
+		return 0, err
+	}
 	start := bounds.start(topics.Events, part.partition)
 	switch {
 	case part.warm:

@@ -87,19 +87,23 @@ func (w *writer) send(c *command, n int, m schemas.Message) (*kgo.Record, error)
 	if err != nil {
 		return nil, err
 	}
-	h := envelope(make([]kgo.RecordHeader, 0, 14), []byte(id), []byte(m.Record().AvroName()), []byte(senderPath+w.kind+"/"+c.id))
-	h = append(h,
+	h := append(w.message(c, id, m),
 		header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)),
-		header(schemas.HeaderCorrelationID, c.meta.CorrelationID),
-		header(schemas.HeaderCausationID, c.meta.CommandID),
 		header(schemas.HeaderReplyTopic, w.topics.Internal),
 		header(schemas.HeaderReplyPartition, strconv.Itoa(int(c.rec.Partition))),
 		header(schemas.HeaderReplyKey, c.id),
 	)
+	return &kgo.Record{Topic: to.topic, Partition: schemas.Partition(m.ID(), to.partitions), Key: []byte(m.ID()), Value: data, Headers: h}, nil
+}
+
+// message gives the headers that every command of an aggregate has: whose it is, what caused it, and to what it belongs.
+func (w *writer) message(c *command, id string, m schemas.Message) []kgo.RecordHeader {
+	h := envelope(make([]kgo.RecordHeader, 0, 16), []byte(id), []byte(m.Record().AvroName()), []byte(senderPath+w.kind+"/"+c.id))
+	h = append(h, header(schemas.HeaderCorrelationID, c.meta.CorrelationID), header(schemas.HeaderCausationID, c.meta.CommandID))
 	for _, key := range inherited {
 		if value, ok := schemas.Header(c.rec, key); ok && key != schemas.HeaderCorrelationID {
 			h = append(h, header(key, value))
 		}
 	}
-	return &kgo.Record{Topic: to.topic, Partition: schemas.Partition(m.ID(), to.partitions), Key: []byte(m.ID()), Value: data, Headers: h}, nil
+	return h
 }

@@ -43,6 +43,8 @@ type session struct {
 	partitions share
 	aggregates share
 	remembered share
+	scheduled  share
+	overdue    share
 	processed  processed
 	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
@@ -86,6 +88,7 @@ func (s *session) run(ctx context.Context) error {
 			return err
 		}
 		s.release()
+		s.tick(ctx)
 		batch, complete, err := s.read(ctx, fetches)
 		if err != nil {
 			return err
@@ -143,6 +146,11 @@ func (s *session) poll(ctx context.Context) kgo.Fetches {
 	wait := pollWait
 	if s.owned().partitions == nil {
 		wait = pollWait / 10 // the coordinator is to be asked again
+	}
+	for _, b := range s.books {
+		if b.timers.ticked.IsZero() {
+			wait = max(min(wait, b.timers.due()), time.Millisecond)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -294,8 +302,9 @@ func (s *session) observe() {
 	}
 	s.observed = time.Now()
 	s.processed.set(s.books)
-	aggregates, remembered, size := 0, 0, uint64(0)
+	aggregates, remembered, scheduled, late, size := 0, 0, 0, time.Duration(0), uint64(0)
 	for _, b := range s.books {
+		scheduled, late = scheduled+b.timers.count, max(late, b.timers.late())
 		aggregates += b.shelf.len()
 		remembered += b.window.len()
 		size += b.store.bytes()
@@ -303,6 +312,8 @@ func (s *session) observe() {
 	s.aggregates.set(float64(aggregates))
 	s.remembered.set(float64(remembered))
 	s.stateBytes.set(float64(size))
+	s.scheduled.set(float64(scheduled))
+	s.overdue.set(late.Seconds())
 }
 
 func (s *session) restore(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) error {

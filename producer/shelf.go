@@ -264,7 +264,7 @@ func (s *typedShelf[S, C, E]) decide(id string, cmd schemas.Record, meta Meta) (
 		v.events[i] = encodedEvent{e.AvroName(), s.writer.slab.keep(data)}
 		state = s.machine.aggregate.Evolve(state, e)
 	}
-	v.sent = d.sent
+	v.sent, v.delayed, v.cancelled = d.sent, d.delayed, d.cancelled
 	s.pendingID, s.pendingState, s.pendingVersion = id, state, meta.Version+int64(len(d.events))
 	return v, nil
 }

@@ -71,6 +71,7 @@ var (
 	identityKey = []byte("\x00identity")
 	progressKey = []byte("\x00progress")
 	windowKey   = []byte("\x00window/") // and a minute and an offset
+	dueKey      = []byte("\x00due/")    // and when a timer is due, and its key
 	queueKey    = []byte("\x00queue")   // who waits for a snapshot, as it was when the store was closed
 )
 

@@ -133,6 +133,7 @@ type work struct {
 	dead      int
 	now       time.Time
 	snapshots int
+	waited    []time.Duration // for how long after their times, those that had to wait for one
 }
 
 func (s *session) newTransaction(all batch) *transaction {
@@ -165,6 +166,9 @@ func (w *work) process(ctx context.Context) error {
 		res, err := w.book.process(ctx, c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", origin(c.rec), err)
+		}
+		if c.timer != "" {
+			w.waited = append(w.waited, w.now.Sub(time.UnixMilli(c.deliverAt)))
 		}
 		w.outcomes[res.outcome]++
 		if res.dead {
@@ -235,6 +239,10 @@ func (tx *transaction) commit() error {
 		return err
 	}
 	for _, w := range tx.work {
+		for _, late := range w.waited {
+			tx.session.metrics.scheduleDelay.Observe(late.Seconds())
+		}
+		delete(w.outcomes, "") // of ticks
 		for outcome, n := range w.outcomes {
 			tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
 		}

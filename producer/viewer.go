@@ -14,6 +14,7 @@ import (
 type Viewer struct {
 	machine machine
 	replies *schemas.Serde[*ledgerline.Reply]
+	cancels *schemas.Serde[*ledgerline.CancelScheduled]
 }
 
 // NewViewer makes a Viewer. It does no I/O.
@@ -22,11 +23,21 @@ func NewViewer(registry *schemas.Registry, topicPrefix string, def Definition) *
 	return &Viewer{
 		machine: def.machine(codec, topics),
 		replies: schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
+		cancels: schemas.NewSerde(codec, topics.Commands, schemas.BackwardTransitive, ledgerline.CancelScheduledType),
 	}
 }
 
-// Command gives a command's full Avro name and its fields as plain JSON. Errors are those of schemas.Serde.Decode.
+// Command gives a command's full Avro name and its fields as plain JSON. Errors are those of schemas.Serde.Decode. What aggregates and
+// clocks put beside commands, answers and ticks, is shown as well.
 func (v *Viewer) Command(ctx context.Context, rec *kgo.Record) (name string, doc json.RawMessage, err error) {
+	switch typ, _ := schemas.Header(rec, schemas.HeaderType); typ {
+	case ledgerline.ReplyType.Name:
+		return show(ctx, v.replies, rec.Value)
+	case ledgerline.CancelScheduledType.Name:
+		return show(ctx, v.cancels, rec.Value)
+	case tickType:
+		return tickType, json.RawMessage("{}"), nil
+	}
 	return v.machine.showCommand(ctx, rec.Value)
 }
 

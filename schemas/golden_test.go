@@ -61,6 +61,12 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Checkpoint]{ledgerline.CheckpointType}, map[string]string{
 		"Checkpoint": `{"events_offset":4294967296}`,
 	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Timer]{ledgerline.TimerType}, map[string]string{
+		"Timer": `{"due":1767323045006,"fired":false,"command":"AAH/","headers":[{"key":"ce_id","value":"c2hvcC0x"}]}`,
+	})
+	golden(t, srv, "ledgerline", schemas.BackwardTransitive, []schemas.Type[*ledgerline.CancelScheduled]{ledgerline.CancelScheduledType}, map[string]string{
+		"CancelScheduled": `{"command_id":"shop-1"}`,
+	})
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.SourceMark]{ledgerline.SourceMarkType}, map[string]string{
 		"SourceMark": `{"sequence":17,"outcome":"rejected","code":"insufficient_funds"}`,
 	})

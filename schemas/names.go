@@ -25,6 +25,8 @@ const (
 	HeaderExpectedVersion = "expected-version" // decimal; absent means no check
 	HeaderStreamSource    = "source"           // who numbers its commands per aggregate …
 	HeaderStreamSequence  = "source-sequence"  // … and the number: 1, 2, 3 …
+	HeaderDeliverAt       = "deliver-at"       // RFC 3339: decide the command then, not now
+	HeaderTimer           = "timer"            // of a command that had to wait: the name under which it waited
 	HeaderReplyTopic      = "reply-topic"
 	HeaderReplyPartition  = "reply-partition"
 	HeaderReplyKey        = "reply-key"

@@ -7,6 +7,7 @@
 package producertest
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -130,47 +131,108 @@ func (o Outcome[S, C, E]) Sent(t testing.TB, want ...schemas.Message) Outcome[S,
 	return o
 }
 
+// PutOff fails the test unless the command was accepted, and has exactly these commands wait.
+func (o Outcome[S, C, E]) PutOff(t testing.TB, want ...producer.Delayed) Outcome[S, C, E] {
+	t.Helper()
+	o.accepted(t)
+	if got := o.decision.Delayed(); !slices.EqualFunc(got, want, func(a, b producer.Delayed) bool { return reflect.DeepEqual(a, b) }) {
+		t.Fatalf("%s puts off %s, wanted %s", o.asked, toldDelayed(got), toldDelayed(want))
+	}
+	return o
+}
+
+// Cancelled fails the test unless the command was accepted, and takes away what waits under exactly these names.
+func (o Outcome[S, C, E]) Cancelled(t testing.TB, names ...string) Outcome[S, C, E] {
+	t.Helper()
+	o.accepted(t)
+	if got := o.decision.Cancelled(); !slices.Equal(got, names) {
+		t.Fatalf("%s cancels %q, wanted %q", o.asked, got, names)
+	}
+	return o
+}
+
+// WhenDue gives the rules a command whose time has come.
+func (s Scenario[S, C, E]) WhenDue(c C) Outcome[S, C, E] {
+	m := s.meta
+	m.Version, m.Sender = s.version, s.aggregate.Kind.Name+"/"+m.ID
+	return Outcome[S, C, E]{scenario: s, asked: c.AvroName() + ", which is due,", decision: s.aggregate.Decide(s.state, c, m)}
+}
+
 // EveryReply plays a saga to its end in every way: whatever it sends, and is not answered yet, is answered with each of the replies, in
-// every order, and the answers lead on. At each end, when nothing is unanswered, it calls end with the aggregate as it is then, and with
-// what was answered on the way there. A saga that does not come to an end within 20 answers fails the test.
+// every order, and the answers lead on. What it puts off comes at every moment at which it waits, under each name once. At each end, when
+// nothing is unanswered and nothing waits, it calls end with the aggregate as it is then, and with what happened on the way there. A saga
+// that does not come to an end within 20 steps fails the test, and so does one that rejects what it sent for.
 //
 //	producertest.Given(Transfer).When(&transfer.Start{…}).EveryReply(t, producertest.Replies("account_closed", "account_frozen"),
 //		func(t testing.TB, s producertest.Scenario[…], path []string) { … })
 func (o Outcome[S, C, E]) EveryReply(t testing.TB, replies []ledgerline.Reply, end func(t testing.TB, s Scenario[S, C, E], path []string)) {
 	t.Helper()
-	o.play(t, nil, nil, replies, end)
+	play[S, C, E]{replies: replies, end: end}.on(t, o)
 }
 
-// longest is how many answers a saga may take.
+// longest is how many steps a saga may take.
 const longest = 20
 
-func (o Outcome[S, C, E]) play(t testing.TB, open []schemas.Message, path []string, replies []ledgerline.Reply, end func(testing.TB, Scenario[S, C, E], []string)) {
+// play is a saga on one of its ways.
+type play[S any, C, E schemas.Record] struct {
+	replies []ledgerline.Reply
+	end     func(testing.TB, Scenario[S, C, E], []string)
+	path    []string          // what happened
+	open    []schemas.Message // unanswered
+	waiting []schemas.Message // put off
+}
+
+func (p play[S, C, E]) on(t testing.TB, o Outcome[S, C, E]) {
 	t.Helper()
-	open = slices.Concat(open, o.decision.Sent())
-	for i, m := range open {
+	if code, message, rejected := o.decision.Rejection(); rejected {
+		t.Fatalf("%s was rejected: %s: %s. Before: %s", o.asked, code, message, strings.Join(p.path, ", "))
+	}
+	p.open = slices.Concat(p.open, o.decision.Sent())
+	for i, m := range p.open {
 		if m.CommandID() == "" {
-			open[i] = m.As(fmt.Sprint("message-", len(path), "-", i))
+			p.open[i] = m.As(fmt.Sprint("message-", len(p.path), "-", i))
 		}
 	}
-	if len(open) == 0 {
-		end(t, o.After(), path)
+	p.waiting = slices.Clone(p.waiting)
+	without := func(name string) {
+		p.waiting = slices.DeleteFunc(p.waiting, func(m schemas.Message) bool { return timerName(m) == name })
+	}
+	for _, name := range o.decision.Cancelled() {
+		without(name)
+	}
+	for _, d := range o.decision.Delayed() {
+		if name := timerName(d.Message); !slices.Contains(p.path, "due "+name) {
+			without(name)
+			p.waiting = append(p.waiting, d.Message)
+		}
+	}
+	after := o.After()
+	if len(p.open) == 0 && len(p.waiting) == 0 {
+		p.end(t, after, p.path)
 		return
 	}
-	if len(path) == longest {
-		t.Fatalf("the saga is not at its end after %d answers: %s", longest, strings.Join(path, ", "))
+	if len(p.path) == longest {
+		t.Fatalf("the saga is not at its end after %d steps: %s", longest, strings.Join(p.path, ", "))
 	}
-	for i, m := range open {
-		for _, r := range replies {
+	for i, m := range p.open {
+		for _, r := range p.replies {
 			r.CommandID = m.CommandID()
-			step := strings.TrimSpace(fmt.Sprintf("%s %s %s", m.CommandID(), r.Outcome, r.Code))
-			next := o.After().WhenReplied(&r)
-			if code, message, rejected := next.decision.Rejection(); rejected {
-				t.Fatalf("%s was rejected: %s: %s. Before: %s", next.asked, code, message, strings.Join(path, ", "))
-			}
-			next.play(t, slices.Delete(slices.Clone(open), i, i+1), append(slices.Clip(path), step), replies, end)
+			next := p
+			next.open = slices.Delete(slices.Clone(p.open), i, i+1)
+			next.path = append(slices.Clip(p.path), strings.TrimSpace(fmt.Sprintf("%s %s %s", m.CommandID(), r.Outcome, r.Code)))
+			next.on(t, after.WhenReplied(&r))
 		}
 	}
+	for i, m := range p.waiting {
+		next := p
+		next.waiting = slices.Delete(slices.Clone(p.waiting), i, i+1)
+		next.path = append(slices.Clip(p.path), "due "+timerName(m))
+		next.on(t, after.WhenDue(m.Record().(C)))
+	}
 }
+
+// timerName is the name under which a command waits.
+func timerName(m schemas.Message) string { return cmp.Or(m.CommandID(), m.Record().AvroName()) }
 
 // Replies are an accepting reply, and a rejecting one of each code.
 func Replies(rejections ...string) []ledgerline.Reply {
@@ -187,6 +249,14 @@ func told(messages []schemas.Message) string {
 		out[i] = fmt.Sprintf("%T %+v to %s/%s as %q", m.Record(), m.Record(), m.KindName(), m.ID(), m.CommandID())
 	}
 	return strings.Join(out, ", ")
+}
+
+func toldDelayed(all []producer.Delayed) string {
+	out := make([]string, len(all))
+	for i, d := range all {
+		out[i] = fmt.Sprintf("after %v %s", d.Delay, told([]schemas.Message{d.Message}))
+	}
+	return strings.Join(out, "; ")
 }
 
 // State is the aggregate's state, for tests of Evolve.

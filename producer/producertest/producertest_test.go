@@ -2,9 +2,11 @@ package producertest_test
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/producer/producertest"
@@ -109,7 +111,7 @@ func TestEveryReply_FindsWhatNeverEnds(t *testing.T) {
 	said := play(func(account.State, *ledgerline.Reply, producer.Meta) producer.Decision[account.Event] {
 		return producer.Accept[account.Event]().Send(account.Kind.To("acc-2", &account.CloseAccount{}))
 	})
-	if !strings.Contains(said, "not at its end after 20 answers") {
+	if !strings.Contains(said, "not at its end after 20 steps") {
 		t.Errorf("of a saga without an end it says %q", said)
 	}
 	said = play(func(_ account.State, r *ledgerline.Reply, _ producer.Meta) producer.Decision[account.Event] {
@@ -117,6 +119,75 @@ func TestEveryReply_FindsWhatNeverEnds(t *testing.T) {
 	})
 	if !strings.Contains(said, "the accepted reply to left was rejected: no: not left") {
 		t.Errorf("of a refused answer it says %q", said)
+	}
+}
+
+// patient opens an account, and closes it again when nothing was paid in for a day.
+var patient = producer.Aggregate[account.State, account.Command, account.Event]{
+	Kind: account.Kind,
+	Evolve: func(s account.State, e account.Event) account.State {
+		switch e.(type) {
+		case *account.AccountOpened:
+			s.Status = "open"
+		case *account.MoneyDeposited:
+			s.Status = "used"
+		case *account.AccountClosed:
+			s.Status = "closed"
+		}
+		return s
+	},
+	Decide: func(s account.State, c account.Command, m producer.Meta) producer.Decision[account.Event] {
+		switch c.(type) {
+		case *account.OpenAccount:
+			return producer.Accept[account.Event](&account.AccountOpened{}).After(24*time.Hour, account.Kind.To(m.ID, &account.CloseAccount{})).
+				Send(account.Kind.To("bonus", &account.WithdrawMoney{}).As("bonus"))
+		case *account.CloseAccount:
+			if m.Sender != "account/test-1" {
+				return producer.Reject[account.Event]("not_due", "by %q", m.Sender)
+			}
+			if s.Status != "open" {
+				return producer.Accept[account.Event]()
+			}
+			return producer.Accept[account.Event](&account.AccountClosed{})
+		}
+		return producer.Reject[account.Event]("unknown", "no")
+	},
+	Replied: func(s account.State, r *ledgerline.Reply, _ producer.Meta) producer.Decision[account.Event] {
+		if s.Status == "open" && r.Outcome == producer.Accepted {
+			return producer.Accept[account.Event](&account.MoneyDeposited{}).Cancel("ledgerline.account.CloseAccount")
+		}
+		return producer.Accept[account.Event]()
+	},
+}
+
+func TestPutOff_AndEveryMomentAtWhichItComes(t *testing.T) {
+	opened := producertest.Given(patient).When(&account.OpenAccount{})
+	closing := account.Kind.To("test-1", &account.CloseAccount{})
+	opened.PutOff(t, producer.Delayed{Delay: 24 * time.Hour, Message: closing}).Cancelled(t)
+	opened.After().WhenReplied(&ledgerline.Reply{Outcome: producer.Accepted}).PutOff(t).Cancelled(t, "ledgerline.account.CloseAccount")
+	opened.After().WhenDue(&account.CloseAccount{}).Then(t, &account.AccountClosed{})
+	opened.After().When(&account.CloseAccount{}).Rejected(t, "not_due")
+	for name, wrong := range map[string]func(testing.TB){
+		"another time": func(t testing.TB) { opened.PutOff(t, producer.Delayed{Delay: time.Hour, Message: closing}) },
+		"nothing":      func(t testing.TB) { opened.PutOff(t) },
+		"another command": func(t testing.TB) {
+			opened.PutOff(t, producer.Delayed{Delay: 24 * time.Hour, Message: closing.As("x")})
+		},
+		"another name": func(t testing.TB) { opened.Cancelled(t, "x") },
+	} {
+		if said := failure(t, wrong); said == "" {
+			t.Errorf("%s: it is not said", name)
+		}
+	}
+	ends := map[string]string{}
+	opened.EveryReply(t, producertest.Replies("no"), func(_ testing.TB, s producertest.Scenario[account.State, account.Command, account.Event], path []string) {
+		ends[strings.Join(path, ", ")] = s.State().Status
+	})
+	if want := map[string]string{
+		"bonus accepted": "used", "bonus rejected no, due ledgerline.account.CloseAccount": "closed",
+		"due ledgerline.account.CloseAccount, bonus accepted": "closed", "due ledgerline.account.CloseAccount, bonus rejected no": "closed",
+	}; !maps.Equal(ends, want) {
+		t.Errorf("the ways are %v, wanted %v", ends, want)
 	}
 }
 

@@ -7,6 +7,23 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
+// CancelScheduled is a command that every aggregate takes: a command that was published with deliver-at, and has
+// not had its time, is not decided any more.
+type CancelScheduled struct {
+	// The ce_id of the command that is to be cancelled.
+	CommandID string `avro:"command_id"`
+}
+
+// AvroName is ledgerline.CancelScheduled.
+func (*CancelScheduled) AvroName() string { return "ledgerline.CancelScheduled" }
+
+// CancelScheduledType describes CancelScheduled to the codec.
+var CancelScheduledType = schemas.Type[*CancelScheduled]{
+	Name:   "ledgerline.CancelScheduled",
+	Schema: cancelScheduledSchema,
+	New:    func() *CancelScheduled { return new(CancelScheduled) },
+}
+
 // Checkpoint says what a partition's snapshots hold, under the key /checkpoint in the same partition of the
 // snapshots topic: of each aggregate with an event below the offset, the snapshot is at that event or a later one.
 type Checkpoint struct {
@@ -140,6 +157,29 @@ var SourceMarkType = schemas.Type[*SourceMark]{
 	New:    func() *SourceMark { return new(SourceMark) },
 }
 
+// Timer is a command that waits for its time, under the key /timer/<aggregate id>/<name> in the snapshots topic. It
+// goes when the command is decided, or cancelled.
+type Timer struct {
+	// When the command is to be published, Unix milliseconds, by the clock of the brokers.
+	Due int64 `avro:"due"`
+	// The command is published, and not decided yet: the internal topic holds it.
+	Fired bool `avro:"fired"`
+	// The command, in Confluent wire format; empty when it is published.
+	Command []byte `avro:"command"`
+	// The record's headers, in order; none when it is published.
+	Headers []TimerHeader `avro:"headers"`
+}
+
+// AvroName is ledgerline.Timer.
+func (*Timer) AvroName() string { return "ledgerline.Timer" }
+
+// TimerType describes Timer to the codec.
+var TimerType = schemas.Type[*Timer]{
+	Name:   "ledgerline.Timer",
+	Schema: timerSchema,
+	New:    func() *Timer { return new(Timer) },
+}
+
 // Trial counts what the commands of one partition do to the processes that decide them, under the key /trial in the
 // same partition of the snapshots topic. It is written outside of the transactions that process commands: a process
 // that dies has committed none.
@@ -188,6 +228,16 @@ type NumberRange struct {
 	Last int64 `avro:"last"`
 }
 
+// TimerHeader is one header of a command that waits.
+type TimerHeader struct {
+	// Its name.
+	Key string `avro:"key"`
+	// Its value.
+	Value []byte `avro:"value"`
+}
+
+const cancelScheduledSchema = `{"type":"record","name":"CancelScheduled","namespace":"ledgerline","doc":"CancelScheduled is a command that every aggregate takes: a command that was published with deliver-at, and has not had its time, is not decided any more.","fields":[{"name":"command_id","type":"string","doc":"The ce_id of the command that is to be cancelled."}]}`
+
 const checkpointSchema = `{"type":"record","name":"Checkpoint","namespace":"ledgerline","doc":"Checkpoint says what a partition's snapshots hold, under the key /checkpoint in the same partition of the snapshots topic: of each aggregate with an event below the offset, the snapshot is at that event or a later one.","fields":[{"name":"events_offset","type":"long","doc":"Offset in the events topic from which events must be read."}]}`
 
 const pinSchema = `{"type":"record","name":"Pin","namespace":"ledgerline","doc":"Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.","fields":[{"name":"cluster_id","type":"string","doc":"The Kafka cluster's id."},{"name":"topics","doc":"The topics, in order of their names.","default":[],"type":{"type":"array","items":{"type":"record","name":"PinnedTopic","doc":"PinnedTopic is one topic as it was when it was pinned.","fields":[{"name":"topic","type":"string","doc":"Name of the topic, prefix included."},{"name":"topic_id","type":"string","doc":"The topic's id as Kafka's own tools print it: a topic deleted and made again has another."},{"name":"partitions","type":"int","doc":"Number of partitions; every history would start anew if it changed."}]}}}]}`
@@ -199,5 +249,7 @@ const replySchema = `{"type":"record","name":"Reply","namespace":"ledgerline","d
 const snapshotSchema = `{"type":"record","name":"Snapshot","namespace":"ledgerline","doc":"Snapshot is an aggregate's state after one of its events, under the aggregate's id in the snapshots topic. It saves reading the events up to that one; whoever can't read it reads them.","fields":[{"name":"sequence","type":"long","doc":"Sequence of the last event that the state holds."},{"name":"revision","type":"int","doc":"Revision of the rules that evolved the state: another revision evolves its own.","default":0},{"name":"state","type":"bytes","doc":"The kind's state record, in Confluent wire format."}]}`
 
 const sourceMarkSchema = `{"type":"record","name":"SourceMark","namespace":"ledgerline","doc":"SourceMark says which numbers of one numbered sender were processed for one aggregate, under the key /source/<aggregate id>/<source> in the snapshots topic: sequence and all below it but for the holes, accepted or rejected.","fields":[{"name":"sequence","type":"long","doc":"The sender's highest number processed for the aggregate: the command's source-sequence header."},{"name":"outcome","type":"string","doc":"What became of the command with that number: accepted or rejected.","default":""},{"name":"code","type":"string","doc":"The rule that rejected it; empty when accepted.","default":""},{"name":"holes","type":{"type":"array","items":{"type":"record","name":"NumberRange","doc":"NumberRange is the numbers from first to last, both included.","fields":[{"name":"first","type":"long","doc":"The lowest number."},{"name":"last","type":"long","doc":"The highest number."}]}},"doc":"Numbers below sequence that were not processed: they were left out, or their commands had a conflict or an error. The newest 64 ranges.","default":[]},{"name":"rejected","type":{"type":"array","items":"NumberRange"},"doc":"Numbers below sequence whose commands were rejected. The newest 64 ranges.","default":[]}]}`
+
+const timerSchema = `{"type":"record","name":"Timer","namespace":"ledgerline","doc":"Timer is a command that waits for its time, under the key /timer/<aggregate id>/<name> in the snapshots topic. It goes when the command is decided, or cancelled.","fields":[{"name":"due","type":"long","doc":"When the command is to be published, Unix milliseconds, by the clock of the brokers."},{"name":"fired","type":"boolean","doc":"The command is published, and not decided yet: the internal topic holds it.","default":false},{"name":"command","type":"bytes","doc":"The command, in Confluent wire format; empty when it is published.","default":""},{"name":"headers","type":{"type":"array","items":{"type":"record","name":"TimerHeader","doc":"TimerHeader is one header of a command that waits.","fields":[{"name":"key","type":"string","doc":"Its name."},{"name":"value","type":"bytes","doc":"Its value."}]}},"doc":"The record's headers, in order; none when it is published.","default":[]}]}`
 
 const trialSchema = `{"type":"record","name":"Trial","namespace":"ledgerline","doc":"Trial counts what the commands of one partition do to the processes that decide them, under the key /trial in the same partition of the snapshots topic. It is written outside of the transactions that process commands: a process that dies has committed none.","fields":[{"name":"process","type":"string","doc":"The process that wrote it."},{"name":"commands","type":"long","doc":"Next offset of the commands topic when the process began."},{"name":"internal","type":"long","doc":"Next offset of the internal topic when the process began."},{"name":"starts","type":"int","doc":"Processes that began at these offsets, one after another, this one included."},{"name":"topic","type":"string","doc":"Topic of the command that was decided alone last; empty when none was."},{"name":"offset","type":"long","doc":"Offset of that command."},{"name":"tries","type":"int","doc":"How often it was begun alone."}]}`

@@ -21,5 +21,6 @@ const (
 	Rollback        // what an aborted transaction changed is taken back in partitions that are kept
 	Forward         // a command on the wrong partition is forwarded
 	Timer           // nothing is written but in partitions of which commands were polled: a timer that writes is fenced by nothing
+	Scheduler       // commands that had to wait are published in the transaction of a tick that was polled
 	Asked           // under KIP-848 only that is owned which the coordinator says so of: some revocations are not told
 )

@@ -10,7 +10,7 @@ var lacks = chosen()
 func chosen() Kind {
 	kind, ok := map[string]Kind{
 		"generation": Generation, "written": Written, "polled": Polled, "unknown": Unknown, "wait": Wait,
-		"rollback": Rollback, "forward": Forward, "timer": Timer, "asked": Asked,
+		"rollback": Rollback, "forward": Forward, "timer": Timer, "scheduler": Scheduler, "asked": Asked,
 	}[os.Getenv(Variable)]
 	if !ok {
 		panic("built with mutants, and " + Variable + " names none")
