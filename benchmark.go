@@ -48,6 +48,11 @@ type WorkRequest struct {
 	Method string
 	Path   func(run string, n int) string
 	Body   func(run string, n int) any // nil: none
+
+	// Then is where to ask what came of it: the request is over when that is answered too, and Came finds no fault with the
+	// answer. nil: the first answer is all.
+	Then func(answer []byte) (path string, err error)
+	Came func(answer []byte) error
 }
 
 // LaterRow is a row of the report without a figure.
@@ -242,34 +247,22 @@ func choose(all []measurement, only []string) (chosen []measurement, err error) 
 // requests measures one kind of HTTP request.
 func (b *benchmarkRun) requests(ctx context.Context, r WorkRequest, rate float64) (benchmark.Row, error) {
 	ask := func(ctx context.Context, n int) error {
-		var body io.Reader
+		var body any
 		if r.Body != nil {
-			text, err := json.Marshal(r.Body(b.run, n))
-			if err != nil {
-				return err
-			}
-			body = bytes.NewReader(text)
+			body = r.Body(b.run, n)
 		}
-		req, err := http.NewRequestWithContext(ctx, r.Method, strings.TrimSuffix(b.app.values.String("api.url"), "/")+r.Path(b.run, n), body)
+		answer, err := b.ask(ctx, r.Method, r.Path(b.run, n), body)
+		if err != nil || r.Then == nil {
+			return err
+		}
+		path, err := r.Then(answer)
 		if err != nil {
 			return err
 		}
-		if body != nil {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		if b.token != "" {
-			req.Header.Set("Authorization", "Bearer "+b.token)
-		}
-		resp, err := b.http.Do(req)
-		if err != nil {
+		if answer, err = b.ask(ctx, http.MethodGet, path, nil); err != nil {
 			return err
 		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err == nil && (resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusAccepted) {
-			err = fmt.Errorf("%s %s: %s %.300s", r.Method, req.URL.Path, resp.Status, text)
-		}
-		return err
+		return r.Came(answer)
 	}
 	samples := &benchmark.Samples{}
 	if err := b.first(ctx, ask); err != nil { // a row that fails; others can be measured
@@ -278,6 +271,38 @@ func (b *benchmarkRun) requests(ctx context.Context, r WorkRequest, rate float64
 		samples = benchmark.OpenLoop(ctx, rate, b.lasting, 1000, func(ctx context.Context, n int) error { return ask(ctx, n+1) })
 	}
 	return benchmark.Times(r.Name, benchmark.Milliseconds, r.Target.Seconds()*1000, samples, 0.9), ctx.Err()
+}
+
+// ask sends one request, and gives the body of the answer. One that is not final, and one that says that it failed, is an error.
+func (b *benchmarkRun) ask(ctx context.Context, method, path string, document any) ([]byte, error) {
+	var body io.Reader
+	if document != nil {
+		text, err := json.Marshal(document)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(b.app.values.String("api.url"), "/")+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if b.token != "" {
+		req.Header.Set("Authorization", "Bearer "+b.token)
+	}
+	resp, err := b.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && (resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusAccepted) {
+		err = fmt.Errorf("%s %s: %s %.300s", method, req.URL.Path, resp.Status, text)
+	}
+	return text, err
 }
 
 // How long the first request may take to be answered well, while what was prepared gets to where it can be read; and while

@@ -41,6 +41,7 @@ func (a *App) publishCommand() *cobra.Command {
 		c        producer.Command
 		expected int64
 		when     string
+		deliver  string
 		timeout  time.Duration
 		asJSON   bool
 	)
@@ -48,12 +49,13 @@ func (a *App) publishCommand() *cobra.Command {
 		Use:   "publish KIND COMMAND --id ID ['{JSON}']",
 		Short: "Publish a command and print its reply",
 		Long: `Publishes one command and waits for its reply. The command's fields are plain JSON; absent ones take their defaults.
-JSON that is "-" is read from standard input.
+JSON that is "-" is read from standard input. With --deliver-at the reply says that the command is scheduled; schedule list shows it.
 
 Exit codes: 0 accepted, 3 rejected by a rule, 4 conflict with --expected-version, 5 error, 6 no reply in time (the
 command may still have its effect: publish it again with the same --command-id), 2 usage.` + a.kindsHelp(),
 		Example: fmt.Sprintf(`  %[1]s publish account OpenAccount --id acc-1 '{"owner":"Ann","currency":"EUR"}'
-  %[1]s publish account DepositMoney --id acc-1 --command-id pay-7 '{"amount_minor":500}'`, a.Domain.Name),
+  %[1]s publish account DepositMoney --id acc-1 --command-id pay-7 '{"amount_minor":500}'
+  %[1]s publish account DepositMoney --id acc-1 --command-id rent-5 --deliver-at 2026-12-01T06:00:00Z '{"amount_minor":900}'`, a.Domain.Name),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 || len(args) > 3 {
 				return cli.Usage(errors.New("publish wants KIND COMMAND and, when the command has fields, its JSON; see --help"))
@@ -70,6 +72,7 @@ command may still have its effect: publish it again with the same --command-id),
 	f.StringVar(&c.CorrelationID, "correlation-id", "", "to what the command belongs (default the command id)")
 	f.StringVar(&c.Principal, "principal", "", "who asks for it")
 	f.StringVar(&when, "time", "", "business time, RFC 3339 (default when the command is appended)")
+	f.StringVar(&deliver, "deliver-at", "", "decide the command then: RFC 3339, or in how long, such as 15m (default at once)")
 	f.DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for the reply")
 	f.BoolVar(&asJSON, "json", false, "print the reply as one JSON document")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -95,6 +98,13 @@ command may still have its effect: publish it again with the same --command-id),
 			}
 			c.Time = t
 		}
+		if deliver != "" {
+			if in, err := time.ParseDuration(deliver); err == nil && in >= 0 {
+				c.DeliverAt = time.Now().Add(in)
+			} else if c.DeliverAt, err = schemas.ParseTime(deliver); err != nil {
+				return cli.Usage(fmt.Errorf("--deliver-at is %q: give a time such as 2026-01-31T12:00:00Z, or in how long, such as 15m", deliver))
+			}
+		}
 		doc := "{}"
 		if len(args) == 3 {
 			doc = args[2]
@@ -112,19 +122,24 @@ command may still have its effect: publish it again with the same --command-id),
 				return cli.Usage(err)
 			}
 			c.Record = record
-			ctx, cancel := context.WithTimeout(ctx, timeout)
-			defer cancel()
-			reply, err := client.Publish(ctx, c)
-			switch {
-			case errors.Is(err, context.DeadlineExceeded):
-				return cli.Exit(exitNoReply, fmt.Errorf("%w after %v: is a producer running on these brokers? (%s producer)", err, timeout, a.Domain.Name))
-			case err != nil:
-				return err
-			}
-			return a.printReply(reply, asJSON)
+			return a.publish(ctx, client, c, timeout, asJSON)
 		})
 	}
 	return a.withSettings(cmd, kafkaSettings)
+}
+
+// publish publishes a command and prints its reply. The error has the exit code of what became of it.
+func (a *App) publish(ctx context.Context, client *producer.Client, c producer.Command, timeout time.Duration, asJSON bool) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	reply, err := client.Publish(ctx, c)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return cli.Exit(exitNoReply, fmt.Errorf("%w after %v: is a producer running on these brokers? (%s producer)", err, timeout, a.Domain.Name))
+	case err != nil:
+		return err
+	}
+	return a.printReply(reply, asJSON)
 }
 
 func (a *App) kindsHelp() string {

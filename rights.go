@@ -57,6 +57,11 @@ func rolesOf(command string) []rights.Role {
 			return []rights.Role{rights.Operator}
 		}
 		return []rights.Role{rights.Auditor}
+	case "schedule":
+		if command == "schedule cancel" {
+			return []rights.Role{rights.Client}
+		}
+		return []rights.Role{rights.Auditor}
 	case "benchmark":
 		return []rights.Role{rights.Client, rights.Auditor, rights.Monitor}
 	}

@@ -132,6 +132,36 @@ func Select[T any](ctx context.Context, p *Projection, id, sql string, row Row[T
 	return rows, nil
 }
 
+// SelectUntil is Select, asked again whenever the projection has come further in the aggregate's partition, until the rows are what is waited
+// for or the request's wait is over: then they are those of that moment. First it waits for the request's position.
+func SelectUntil[T any](ctx context.Context, p *Projection, id string, in Read, done func([]T) bool, sql string, row Row[T], args ...any) ([]T, error) {
+	b, err := p.budget(in)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.await(ctx, p.wanted(id, b.want), b); err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithDeadline(ctx, b.until)
+	defer cancel()
+	for {
+		rows, place, err := selectRows(ctx, p, id, sql, row, args...)
+		if err != nil {
+			return nil, err
+		}
+		exchangeOf(ctx).position = alone(place)
+		if done(rows) {
+			return rows, nil
+		}
+		switch err := p.api.stands.moved(waiting, p.name, place); {
+		case errors.Is(err, context.Canceled):
+			return nil, gone(ctx)
+		case err != nil: // it is over
+			return rows, nil
+		}
+	}
+}
+
 const placeQuery = `SELECT o.next_offset FROM ledgerline.offsets AS o JOIN ledgerline.generations AS g USING (projection, generation)
 	WHERE g.state = 'serving' AND o.projection = $1 AND o.topic = $2 AND o.partition = $3`
 

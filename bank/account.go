@@ -2,6 +2,7 @@ package bank
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,10 +11,19 @@ import (
 )
 
 // Account is the aggregate: what may happen to an account, and what its state is afterwards.
-var Account = producer.Aggregate[account.State, account.Command, account.Event]{
-	Kind:   account.Kind,
-	Evolve: evolveAccount,
-	Decide: decideAccount,
+var Account = accounts(transferPatience)
+
+// accounts are the rules of accounts, whose transfers wait so long for an answer.
+func accounts(patience time.Duration) producer.Aggregate[account.State, account.Command, account.Event] {
+	return producer.Aggregate[account.State, account.Command, account.Event]{
+		Kind:   account.Kind,
+		Evolve: evolveAccount,
+		Decide: func(s account.State, c account.Command, m producer.Meta) decision {
+			return decideAccount(s, c, m, transfers{patience})
+		},
+		Replied:  answered,
+		Revision: 1, // transfers
+	}
 }
 
 // Where an account stands. The empty status is that of an account that does not exist.
@@ -29,14 +39,22 @@ func evolveAccount(s account.State, e account.Event) account.State {
 		s.Status, s.Owner, s.Currency = statusOpen, e.Owner, e.Currency
 	case *account.MoneyDeposited:
 		s.BalanceMinor = e.BalanceMinor
+		if e.Operation == operationIn && e.TransferID != "" {
+			s.Incoming = append(slices.Clip(s.Incoming), account.IncomingTransfer{TransferID: e.TransferID})
+		}
 	case *account.MoneyWithdrawn:
 		s.BalanceMinor = e.BalanceMinor
+		if e.TransferID != "" {
+			s.Outgoing = append(slices.Clip(s.Outgoing), account.OutgoingTransfer{TransferID: e.TransferID, Target: e.Counterparty, AmountMinor: e.AmountMinor, Day: s.Day})
+		}
 	case *account.AccountFrozen:
 		s.Status = statusFrozen
 	case *account.AccountUnfrozen:
 		s.Status = statusOpen
 	case *account.AccountClosed:
 		s.Status = statusClosed
+	default:
+		return evolveTransfer(s, e)
 	}
 	return s
 }
@@ -49,7 +67,7 @@ func reject(code, format string, args ...any) decision {
 	return producer.Reject[account.Event](code, format, args...)
 }
 
-func decideAccount(s account.State, c account.Command, m producer.Meta) decision {
+func decideAccount(s account.State, c account.Command, m producer.Meta, t transfers) decision {
 	if strings.ContainsRune(strings.Join(texts(c), ""), 0) {
 		return reject("text_invalid", "a text holds the character U+0000, which no database keeps")
 	}
@@ -86,7 +104,20 @@ func decideAccount(s account.State, c account.Command, m producer.Meta) decision
 		if s.BalanceMinor != 0 {
 			return reject("balance_not_zero", "account %s still holds %d minor units of %s: withdraw them first", m.ID, s.BalanceMinor, s.Currency)
 		}
+		if n := len(s.Outgoing); n > 0 {
+			return reject("transfers_pending", "%d transfers from account %s have not ended: what is refunded comes back here", n, m.ID)
+		}
 		return accept(&account.AccountClosed{Reason: c.Reason})
+	case *account.TransferMoney:
+		return t.start(s, c, m)
+	case *account.CheckTransfer:
+		return check(s, c, m)
+	case *account.CreditTransfer:
+		return credit(s, c, m)
+	case *account.CancelTransfer:
+		return cancelLeg(s, c, m)
+	case *account.ForgetTransfer:
+		return forget(s, c, m)
 	}
 	return reject("unknown_command", "accounts have no rule for %s", c.AvroName())
 }
@@ -118,6 +149,8 @@ func texts(c account.Command) []string {
 		return []string{c.Reason}
 	case *account.CloseAccount:
 		return []string{c.Reason}
+	case *account.TransferMoney:
+		return []string{c.Category}
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func Domain() ledgerline.Domain {
 	return ledgerline.Domain{
 		Name:        "ledgerline",
 		Aggregates:  []producer.Definition{Account},
-		Projections: []projector.Projection{AccountSummary, TransactionHistory, Analytics},
+		Projections: []projector.Projection{AccountSummary, TransactionHistory, TransferStatus, Analytics},
 		Queries:     questions.FS,
 		Routes:      Routes,
 		Commands:    []func(*ledgerline.App) *cobra.Command{importCommand},
@@ -39,6 +39,10 @@ func tryIt(at ledgerline.Addresses) []ledgerline.Suggestion {
 		{
 			What:    "and what the account is worth now",
 			Command: fmt.Sprintf(`curl %s/accounts/summary/test-account-001`, at.API),
+		},
+		{
+			What:    "money from one account to another: pending, then completed",
+			Command: fmt.Sprintf(`curl --json '{"source":"test-account-001","target":"test-account-002","amount_minor":500}' %s/transfers`, at.API),
 		},
 		{
 			What:    "the summary that it changed, in Postgres",

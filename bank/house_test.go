@@ -104,11 +104,12 @@ func (h *house) projector(p projector.Projection) (stop func()) {
 	return h.run("projector "+p.ProjectionName(), worker.Ready, worker.Run)
 }
 
-// projectors starts both.
+// projectors starts those of Postgres.
 func (h *house) projectors() {
 	h.t.Helper()
 	h.projector(bank.AccountSummary)
 	h.projector(bank.TransactionHistory)
+	h.projector(bank.TransferStatus)
 }
 
 // door is one instance of the API.

@@ -22,7 +22,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
 
-func TestMain(m *testing.M) { kit.Main(m) }
+func TestMain(m *testing.M) { kit.Main(m, mortalRole) }
 
 // life is what happens to two accounts, as the log holds it.
 var life = []struct {

@@ -26,12 +26,17 @@ func Routes(a *api.API) error {
 	if err != nil {
 		return err
 	}
+	transfers, err := a.Projection(TransferStatus.Name)
+	if err != nil {
+		return err
+	}
 	r := routes{
-		api: a, history: history,
+		api: a, history: history, transfers: transfers,
 		summaries: api.NewCache(summary, "summaries", summaryQuery, readSummary, func(s Summary) int64 { return s.Version }),
 	}
 	a.CommandsAt(account.Kind.Name, "/accounts/{id}/commands/{command_id}")
 	r.register(a.Huma())
+	r.registerTransfers(a.Huma())
 	return nil
 }
 
@@ -39,6 +44,7 @@ type routes struct {
 	api       *api.API
 	summaries *api.Cache[Summary]
 	history   *api.Projection
+	transfers *api.Projection
 }
 
 // accountNotFound is the code of an account that does not exist: the rule's own.
@@ -237,7 +243,7 @@ func (r routes) summary(ctx context.Context, in *summaryInput) (*summaryOutput, 
 	switch {
 	case err != nil:
 		return nil, err
-	case !found:
+	case !found, e.Value.Status == "": // a transfer to it was cancelled before it was ever opened
 		return nil, notFound(in.ID)
 	}
 	out := &summaryOutput{Status: http.StatusOK, ETag: api.ETag(e.Version), Body: e.Value}

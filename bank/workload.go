@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -31,6 +32,28 @@ var workload = &ledgerline.Workload{
 				return map[string]any{"account_id": fmt.Sprintf("%s-new-%d", run, n), "owner": "benchmark", "currency": "EUR", "initial_deposit_minor": 10_000}
 			},
 		},
+		{
+			Name: "money_transfer", Target: 300 * time.Millisecond, Method: http.MethodPost,
+			Path: func(string, int) string { return "/transfers" },
+			Body: func(run string, n int) any {
+				return map[string]any{"source": workAccount(run, n), "target": workAccount(run, n+1), "amount_minor": 1}
+			},
+			Then: func(answer []byte) (string, error) {
+				var begun transferReceipt
+				err := json.Unmarshal(answer, &begun)
+				return "/transfers/" + begun.TransferID + "?ended=true&wait=10s", err
+			},
+			Came: func(answer []byte) error {
+				var came struct{ Status, Reason string }
+				if err := json.Unmarshal(answer, &came); err != nil {
+					return err
+				}
+				if came.Status != transferCompleted {
+					return fmt.Errorf("the transfer is %s %s", came.Status, came.Reason)
+				}
+				return nil
+			},
+		},
 	},
 	Kind: account.Kind.Name,
 	Prepare: func(run string) (all []producer.Command) {
@@ -44,7 +67,6 @@ var workload = &ledgerline.Workload{
 		return producer.Command{AggregateID: workAccount(run, n), Record: &account.DepositMoney{AmountMinor: 1, Operation: "benchmark"}}
 	},
 	Later: []ledgerline.LaterRow{
-		{Name: "money_transfer", Target: 300, Unit: "ms", Why: "there are no transfers yet"},
 		{Name: "availability", Target: 99.99, Unit: "%", Why: "measured from recoveries, which this does not cause"},
 	},
 }

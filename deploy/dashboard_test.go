@@ -159,8 +159,12 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 		s.until(`sum(ledgerline_producer_throttled_seconds_total) > 0`)
 	})
 	kafka := kit.Kafka(t)
+	s.run(0, "publish", "account", "DepositMoney", "--id", "first-0", "--deliver-at", "1s", "--timeout", "60s", `{"amount_minor":1}`)
+	s.until(`sum(ledgerline_producer_schedule_delay_seconds_count) == 1`)
+	s.run(0, "publish", "account", "DepositMoney", "--id", "first-0", "--deliver-at", "3s", "--timeout", "60s", `{"amount_minor":1}`)
 	kafka.Kill9()
 	s.until(`sum(ledgerline_producer_waiting{reason="brokers"}) == 1`)
+	s.until(`max(ledgerline_producer_overdue_seconds) > 1`)
 	kafka.Restart(t)
 	s.until(`sum(ledgerline_producer_waiting) == 0`)
 
@@ -195,7 +199,7 @@ func TestP12_Demo_LagUnderLoad_NoneAtRest(t *testing.T) {
 	if !seen {
 		t.Error("under load no lag was ever seen")
 	}
-	s.until(`count(projection_lag) == 3 and max(projection_lag) == 0`)
+	s.until(`count(projection_lag) == 4 and max(projection_lag) == 0`)
 }
 
 // standbyBehind writes until a copy was seen to be behind, and waits until it is not.

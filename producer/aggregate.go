@@ -23,8 +23,8 @@ type Aggregate[S any, C, E schemas.Record] struct {
 	Decide func(S, C, Meta) Decision[E]
 
 	// Replied answers the reply to a command that this aggregate sent, as Decide answers a command: in the order of its partition, in a
-	// transaction of its own, fenced the same way. Needed where Decide or Replied sends something. A reply can come twice, days apart, when
-	// somebody publishes again what was published before: what it led to must show in the state.
+	// transaction of its own, fenced the same way. Needed where Decide or Replied sends something. A command that was a dead letter and
+	// is tried again is answered again, days later: what the first answer led to must show in the state.
 	Replied func(S, *ledgerline.Reply, Meta) Decision[E]
 
 	// SendsTo are the kinds that this aggregate sends commands to, beside its own.
@@ -69,7 +69,7 @@ func Reject[E schemas.Record](code, format string, args ...any) Decision[E] {
 }
 
 // Send sends commands to other aggregates, or to this one, in the transaction that the events are written in: they are on their way when
-// the command is answered, and not before. Each is answered to Aggregate.Replied. It carries the command's correlation id, principal and
+// the command is answered, and not before. Each is answered to Aggregate.Replied, but for those that want no reply (Message.WithoutReply). It carries the command's correlation id, principal and
 // trace on, and names the command as its cause. A rejection sends nothing: Send panics.
 //
 //	return producer.Accept[account.Event](&account.MoneyWithdrawn{…}).Send(account.Kind.To(c.Target, &account.DepositMoney{…}).As(c.TransferID))

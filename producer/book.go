@@ -24,6 +24,7 @@ type book struct {
 	shelf      shelf
 	agenda     agenda
 	timers     timers
+	mail       mail
 	window     *window
 	next       map[string]int64 // input topic → offset of the next record to process
 	nextBefore map[string]int64 // as it was before the open transaction
@@ -64,7 +65,7 @@ func newBook(partition int32, w *writer, l limits, m machine, s *store, win *win
 	w = w.own()
 	return &book{
 		partition: partition, writer: w, limits: l, log: log.With("partition", partition), store: s, shelf: m.newShelf(w, s, l.memory), window: win,
-		agenda: agenda{unkept: map[string]int64{}}, timers: timers{next: noTimer, open: map[string]change{}},
+		agenda: agenda{unkept: map[string]int64{}}, timers: timers{next: noTimer, open: map[string]change{}}, mail: newMail(),
 		next: map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
 	}
 }
@@ -79,6 +80,9 @@ func (b *book) process(ctx context.Context, c *command) (result, error) {
 	b.advance(c.rec)
 	if c.tick {
 		return b.fire(ctx, c)
+	}
+	if c.from != "" && c.internal && schemas.Partition(c.id, b.writer.partitions) == b.partition && !b.mail.take(c) {
+		return result{outcome: outcomeDuplicate}, nil
 	}
 	waited := c.timer != ""
 	if waited {
@@ -211,6 +215,9 @@ func (b *book) decide(ctx context.Context, c *command, h *head) (result, error) 
 		}
 		b.agenda.last = rec
 	}
+	for _, rec := range sent {
+		rec.Headers = append(rec.Headers, b.number())
+	}
 	b.out = append(b.out, sent...)
 	res.records = b.out
 	return res, nil
@@ -226,6 +233,9 @@ func (b *book) answer(c *command, r ledgerline.Reply, remember bool) (result, er
 	}
 	b.out = append(b.out[:0], own)
 	if copied != nil {
+		if c.internal {
+			copied.Headers = append(copied.Headers, b.number())
+		}
 		b.out = append(b.out, copied)
 	}
 	if remember {
@@ -310,10 +320,16 @@ func (b *book) advance(rec *kgo.Record) {
 func (b *book) bookmarks(room int) ([]*kgo.Record, error) {
 	out := make([]*kgo.Record, 0, len(b.nextBefore)+len(b.marks))
 	for topic := range b.nextBefore {
-		rec, err := b.writer.position(b.partition, topic, b.next[topic])
+		rec, err := b.writer.position(b.partition, topic, b.next[topic], b.mail.sent)
 		if err != nil {
 			return nil, err
 		}
+		out = append(out, rec)
+	}
+	switch rec, err := b.mail.mark(b.writer, b.partition); {
+	case err != nil:
+		return nil, err
+	case rec != nil:
 		out = append(out, rec)
 	}
 	for key, s := range b.marks {
@@ -340,6 +356,7 @@ func (b *book) bookmarks(room int) ([]*kgo.Record, error) {
 // commit makes what the transaction did the truth. An error is one of the local state.
 func (b *book) commit() error {
 	b.window.commit()
+	b.mail.commit()
 	clear(b.nextBefore)
 	clear(b.marks)
 	if err := b.agenda.commit(b); err != nil {
@@ -354,6 +371,7 @@ func (b *book) commit() error {
 func (b *book) rollback() {
 	b.shelf.rollback()
 	b.window.rollback()
+	b.mail.rollback()
 	b.agenda.rollback()
 	clear(b.timers.open)
 	maps.Copy(b.next, b.nextBefore)

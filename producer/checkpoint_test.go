@@ -87,12 +87,13 @@ func newRestorer(t testing.TB, def Definition) *restorer {
 		positions:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
 		trials:      schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TrialType),
 		timers:      schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TimerType),
+		received:    schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.ReceivedType),
 		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
 		checkpoints: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.CheckpointType),
 	}
 	ctx := t.Context()
 	for _, err := range []error{
-		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.trials.Register(ctx), w.timers.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
+		m.register(ctx), w.replies.Register(ctx), w.marks.Register(ctx), w.positions.Register(ctx), w.trials.Register(ctx), w.timers.Register(ctx), w.received.Register(ctx), w.snapshots.Register(ctx), w.checkpoints.Register(ctx),
 	} {
 		if err != nil {
 			t.Fatal(err)

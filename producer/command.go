@@ -24,6 +24,8 @@ type command struct {
 	at       int64     // append time, Unix milliseconds
 
 	deliverAt  int64  // when it is to be decided, Unix milliseconds; 0: at once
+	from       string // the partition whose aggregate sent it, as "<kind>/<partition>" …
+	number     int64  // … and which of its messages it is
 	timer      string // the name under which it waited; "": it did not
 	tick       bool   // it is none: somebody is to look what is due
 	unanswered bool   // … that the window knows of no reply to it from before the transaction
@@ -134,6 +136,8 @@ func readCommand(rec *kgo.Record) command {
 				continue
 			}
 			c.deliverAt = t.UnixMilli()
+		case schemas.HeaderSent:
+			c.from, c.number, _ = readNumber(value)
 		case schemas.HeaderTimer:
 			c.timer = value
 		case schemas.HeaderReplyTopic:

@@ -15,7 +15,7 @@
 // What a saga has to keep to:
 //   - It takes back what it did only on a definite refusal (Rejected). That no answer has come yet says nothing: it may be on its way, for as
 //     long as the receiver's partition has no owner.
-//   - It says in its events what it waits for, so that an answer that comes twice finds it settled. Ids are known for Config.Window only.
+//   - It says in its events what it waits for, so that another answer finds it settled: a dead letter that is tried again gives one.
 //   - It gives each command it sends an id (Message.As), by which it knows the answer.
 //   - It looks again after some time (Decision.After) where no answer may mean that somebody should know, and cancels that when it ends.
 //   - Until it ends, people see what its events say: pending. A reply to the first command says that it began, not that it is over.
@@ -38,7 +38,7 @@
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go
-//	send.go        commands that aggregates send to each other;  timers.go: that wait for their time
+//	send.go        commands that aggregates send to each other;  received.go: each once, for ever;  timers.go: that wait for their time
 //	trial.go       commands that end the process: counted, decided alone, given up
 //	waiting.go     what Kafka lacks while it takes nothing, told
 //	purge.go       old commands are deleted

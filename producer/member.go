@@ -73,6 +73,7 @@ func (m *member) session(ctx context.Context) error {
 		positions: schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.PositionType),
 		trials:    schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TrialType),
 		timers:    schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TimerType),
+		received:  schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.ReceivedType),
 		cancels:   schemas.NewSerde(codec, topics.Commands, schemas.BackwardTransitive, ledgerline.CancelScheduledType),
 
 		snapshots:   schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.SnapshotType),
@@ -105,7 +106,7 @@ func (m *member) session(ctx context.Context) error {
 	defer func() { enough(); <-looked }()
 
 	for _, register := range []func(context.Context) error{
-		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.timers.Register, w.cancels.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
+		rules.register, w.replies.Register, w.marks.Register, w.positions.Register, w.trials.Register, w.timers.Register, w.received.Register, w.cancels.Register, w.snapshots.Register, w.checkpoints.Register, pin.serde.Register,
 	} {
 		if err := register(ctx); err != nil {
 			return err
@@ -159,7 +160,6 @@ func (m *member) session(ctx context.Context) error {
 		aggregates: share{of: m.metrics.aggregates},
 		remembered: share{of: m.metrics.remembered},
 		scheduled:  share{of: m.metrics.scheduled},
-		overdue:    share{of: m.metrics.overdue},
 		stateBytes: share{of: m.metrics.stateBytes},
 		generation: -1,
 		books:      map[int32]*book{},
@@ -184,7 +184,7 @@ func (m *member) session(ctx context.Context) error {
 	defer s.remembered.set(0)
 	defer s.stateBytes.set(0)
 	defer s.scheduled.set(0)
-	defer s.overdue.set(0)
+	defer m.metrics.due.set(s, time.Time{})
 	err = s.run(ctx)
 	closed()
 	m.leave(ctx, plain, err != nil)

@@ -1,6 +1,11 @@
 package producer
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Outcomes that only metrics know: a repeated command has its first reply's outcome, a forwarded one has none yet.
 const (
@@ -32,7 +37,8 @@ type metrics struct {
 	waiting            *prometheus.GaugeVec // by reason
 	throttled          prometheus.Counter
 	scheduled          prometheus.Gauge
-	overdue            prometheus.Gauge
+	due                dueTimes
+	overdue            prometheus.GaugeFunc
 	scheduleDelay      prometheus.Histogram
 	partitions         prometheus.Gauge
 	aggregates         prometheus.Gauge
@@ -72,7 +78,6 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		waiting:            newWaitingGauge(opts("waiting", "Members of the group that wait for Kafka, by reason: nothing is lost by it.")),
 		throttled:          prometheus.NewCounter(prometheus.CounterOpts(opts("throttled_seconds_total", "Time for which brokers made this producer wait, since a quota was reached."))),
 		scheduled:          prometheus.NewGauge(prometheus.GaugeOpts(opts("scheduled_commands", "Commands that wait for their time."))),
-		overdue:            prometheus.NewGauge(prometheus.GaugeOpts(opts("overdue_seconds", "For how long the first scheduled command has been due that is not fired, of those whose partitions this member decides."))),
 		scheduleDelay:      histogram("schedule_delay_seconds", "Time from when a scheduled command was due until it was decided.", prometheus.ExponentialBuckets(0.01, 2, 14)),
 		partitions:         prometheus.NewGauge(prometheus.GaugeOpts(opts("partitions", "Partitions that this member decides."))),
 		aggregates:         prometheus.NewGauge(prometheus.GaugeOpts(opts("aggregates", "Aggregates held in memory."))),
@@ -87,6 +92,8 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		standbyOffset:      prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("standby_offset", "Offset in the events topic up to which the copy of a partition has come.")), []string{"partition"}),
 		snapshots:          prometheus.NewCounter(prometheus.CounterOpts(opts("snapshots_total", "Snapshots of aggregates written."))),
 	}
+	m.overdue = prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("overdue_seconds", "For how long the first scheduled command has been due that is not fired, of those whose partitions this member decides.")),
+		func() float64 { return m.due.overdue(time.Now()).Seconds() })
 	if reg != nil {
 		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
 			m.sessions, m.fenced, m.hung, m.waiting, m.throttled, m.scheduled, m.overdue, m.scheduleDelay, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
@@ -98,6 +105,36 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 		m.transactions.WithLabelValues(result)
 	}
 	return m
+}
+
+// dueTimes say of each session when the first scheduled command is due, by our clock.
+type dueTimes struct {
+	mu    sync.Mutex
+	first map[*session]time.Time
+}
+
+// set says it of one session; the zero time: none waits.
+func (d *dueTimes) set(s *session, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at.IsZero() {
+		delete(d.first, s)
+		return
+	}
+	if d.first == nil {
+		d.first = map[*session]time.Time{}
+	}
+	d.first[s] = at
+}
+
+// overdue is for how long the first one has been due.
+func (d *dueTimes) overdue(now time.Time) (late time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, at := range d.first {
+		late = max(late, now.Sub(at))
+	}
+	return late
 }
 
 // share is one session's part of a gauge that all sessions of a producer add to.

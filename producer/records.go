@@ -33,6 +33,7 @@ type writer struct {
 	positions  *schemas.Serde[*ledgerline.Position]
 	trials     *schemas.Serde[*ledgerline.Trial]
 	timers     *schemas.Serde[*ledgerline.Timer]
+	received   *schemas.Serde[*ledgerline.Received]
 	cancels    *schemas.Serde[*ledgerline.CancelScheduled]
 
 	receivers receivers
@@ -193,7 +194,7 @@ func (w *writer) deadLetter(c *command, r *refusal) *kgo.Record {
 	dead.Key, dead.Value = c.rec.Key, c.rec.Value
 	for _, copied := range c.rec.Headers {
 		switch {
-		case copied.Key == schemas.HeaderOrigin, strings.HasPrefix(copied.Key, schemas.DeadPrefix):
+		case copied.Key == schemas.HeaderOrigin, copied.Key == schemas.HeaderSent, strings.HasPrefix(copied.Key, schemas.DeadPrefix):
 		case c.timer != "" && (copied.Key == schemas.HeaderTimer || copied.Key == schemas.HeaderDeliverAt): // it has waited
 		default:
 			dead.Headers = append(dead.Headers, copied)
@@ -239,8 +240,8 @@ func sourceMarkOf(key string) (id, source string, ok bool) {
 	return strings.Cut(rest, "/")
 }
 
-func (w *writer) position(partition int32, topic string, next int64) (*kgo.Record, error) {
-	data, err := w.positions.Append(nil, &ledgerline.Position{NextOffset: next})
+func (w *writer) position(partition int32, topic string, next, sent int64) (*kgo.Record, error) {
+	data, err := w.positions.Append(nil, &ledgerline.Position{NextOffset: next, Sent: sent})
 	if err != nil {
 		return nil, err
 	}

@@ -197,15 +197,20 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 	if err := part.store.apply(to); err != nil {
 		return 0, err
 	}
+	sent := int64(0)
 	err := part.store.each(positionPrefix, func(key string, value []byte) error {
 		position, err := r.writer.positions.Decode(ctx, value)
 		if err != nil {
 			return err
 		}
 		part.next[key[len(positionPrefix):]] = position.NextOffset
+		sent = max(sent, position.Sent)
 		return nil
 	})
 	if err != nil {
+		return 0, err
+	}
+	if err := part.mail.load(ctx, r.writer, part.store, sent); err != nil {
 		return 0, err
 	}
 	if part.trial, err = r.writer.trialOf(ctx, part.store); err != nil {

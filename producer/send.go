@@ -87,12 +87,14 @@ func (w *writer) send(c *command, n int, m schemas.Message) (*kgo.Record, error)
 	if err != nil {
 		return nil, err
 	}
-	h := append(w.message(c, id, m),
-		header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)),
-		header(schemas.HeaderReplyTopic, w.topics.Internal),
-		header(schemas.HeaderReplyPartition, strconv.Itoa(int(c.rec.Partition))),
-		header(schemas.HeaderReplyKey, c.id),
-	)
+	h := append(w.message(c, id, m), header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)))
+	if m.WantsReply() {
+		h = append(h,
+			header(schemas.HeaderReplyTopic, w.topics.Internal),
+			header(schemas.HeaderReplyPartition, strconv.Itoa(int(c.rec.Partition))),
+			header(schemas.HeaderReplyKey, c.id),
+		)
+	}
 	return &kgo.Record{Topic: to.topic, Partition: schemas.Partition(m.ID(), to.partitions), Key: []byte(m.ID()), Value: data, Headers: h}, nil
 }
 

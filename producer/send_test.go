@@ -230,6 +230,50 @@ func TestP2_CommandToAnother_Refused_ComesBackOnce(t *testing.T) {
 	})
 }
 
+// What aggregates have sent each other, published again by somebody who may, has no effect: long after the window, and whoever owns the partition.
+func TestP2_MessagesPublishedAgain_NeverTwice(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *system) {
+		s.def = senders
+		s.change = func(c *producer.Config) { c.Window = 100 * time.Millisecond }
+		owner := s.start()
+		c := s.client()
+		for n := range 4 {
+			expect(t, s.publish(c, open(fmt.Sprint("acc-", n), 100)), producer.Accepted, "")
+		}
+		var sent []*kgo.Record
+		again := func() {
+			for _, rec := range sent {
+				copied := &kgo.Record{Topic: rec.Topic, Partition: rec.Partition, Key: rec.Key, Value: rec.Value, Headers: rec.Headers}
+				if err := s.kafka().ProduceSync(context.Background(), copied).FirstErr(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for round := range 2 {
+			for n := range 4 {
+				expect(t, s.publish(c, pay(fmt.Sprint("acc-", n), fmt.Sprint("acc-", (n+1)%4), "")), producer.Accepted, "")
+			}
+			for n := range 4 {
+				s.untilSettled(fmt.Sprint("acc-", n), 2+3*(round+1))
+			}
+			if sent == nil {
+				sent = s.records(s.topics.Internal)
+			}
+			again()
+			s.idle()
+			owner.stop()
+			owner = s.start() // who knows it from the log
+			again()
+			s.idle()
+			for n := range 4 {
+				if events := s.history()[fmt.Sprint("acc-", n)]; len(events) != 2+3*(round+1) {
+					t.Fatalf("round %d: acc-%d has %d events, wanted %d: %+v", round, n, len(events), 2+3*(round+1), events)
+				}
+			}
+		}
+	})
+}
+
 // processed says what of a topic the group has not committed.
 func (s *system) processed(topic string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -44,7 +44,6 @@ type session struct {
 	aggregates share
 	remembered share
 	scheduled  share
-	overdue    share
 	processed  processed
 	stateBytes share
 	astray     map[input]bool            // where what was polled is not what the log says comes next
@@ -302,9 +301,9 @@ func (s *session) observe() {
 	}
 	s.observed = time.Now()
 	s.processed.set(s.books)
-	aggregates, remembered, scheduled, late, size := 0, 0, 0, time.Duration(0), uint64(0)
+	aggregates, remembered, scheduled, size := 0, 0, 0, uint64(0)
 	for _, b := range s.books {
-		scheduled, late = scheduled+b.timers.count, max(late, b.timers.late())
+		scheduled += b.timers.count
 		aggregates += b.shelf.len()
 		remembered += b.window.len()
 		size += b.store.bytes()
@@ -313,7 +312,6 @@ func (s *session) observe() {
 	s.remembered.set(float64(remembered))
 	s.stateBytes.set(float64(size))
 	s.scheduled.set(float64(scheduled))
-	s.overdue.set(late.Seconds())
 }
 
 func (s *session) restore(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) error {

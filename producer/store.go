@@ -72,6 +72,7 @@ var (
 	progressKey = []byte("\x00progress")
 	windowKey   = []byte("\x00window/") // and a minute and an offset
 	dueKey      = []byte("\x00due/")    // and when a timer is due, and its key
+	timersKey   = []byte("\x00timers")  // how many timers wait; without it they are not in order
 	queueKey    = []byte("\x00queue")   // who waits for a snapshot, as it was when the store was closed
 )
 
@@ -258,6 +259,11 @@ func (s *store) each(prefix string, fn func(key string, value []byte) error) err
 
 // stage puts a record in, or takes it out when the value is nil, as of the next apply.
 func (s *store) stage(key, value []byte) error {
+	if len(key) > len(timerPrefix) && string(key[:len(timerPrefix)]) == timerPrefix { // who orders them says so after this
+		if err := s.staged.Delete(timersKey, nil); err != nil {
+			return err
+		}
+	}
 	if value == nil {
 		return s.staged.Delete(key, nil)
 	}

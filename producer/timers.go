@@ -140,6 +140,14 @@ func (t *timers) commit(s *store) error {
 		}
 	}
 	clear(t.open)
+	return t.ordered(s)
+}
+
+// ordered says that the store has the timers in order.
+func (t *timers) ordered(s *store) error {
+	if err := s.staged.Set(timersKey, binary.BigEndian.AppendUint64(nil, uint64(t.count)), nil); err != nil {
+		return err
+	}
 	if err := s.apply(s.has); err != nil { // they are looked up there
 		return err
 	}
@@ -168,13 +176,28 @@ func (s *store) due(fn func(due int64, key string) error) error {
 	})
 }
 
-// load makes the order of the timers anew, from their records in the store.
+// load finds the timers in the store, and puts them in order if others than their owner have changed them.
 func (t *timers) load(ctx context.Context, w *writer, s *store) error {
 	*t = timers{next: noTimer, open: map[string]change{}}
-	if err := s.due(func(due int64, key string) error { return s.staged.Delete(dueAt(due, key), nil) }); err != nil {
+	if err := t.look(s); err != nil {
 		return err
 	}
-	err := s.each(timerPrefix, func(key string, value []byte) error {
+	count, ok, err := s.get(timersKey)
+	if err != nil {
+		return err
+	}
+	if ok && len(count) == 8 {
+		t.count = int(binary.BigEndian.Uint64(count))
+		return nil
+	}
+	if t.next != noTimer {
+		end := append([]byte(nil), dueKey...)
+		end[len(end)-1]++
+		if err := s.staged.DeleteRange(dueKey, end, nil); err != nil {
+			return err
+		}
+	}
+	err = s.each(timerPrefix, func(key string, value []byte) error {
 		timer, err := w.timers.Decode(ctx, value)
 		if err != nil {
 			return err
@@ -183,13 +206,15 @@ func (t *timers) load(ctx context.Context, w *writer, s *store) error {
 			return nil
 		}
 		t.count++
-		t.next = min(t.next, timer.Due)
 		if err := s.staged.Set(dueAt(timer.Due, key), nil, nil); err != nil || !s.full() {
 			return err
 		}
 		return s.apply(s.has)
 	})
-	return errors.Join(err, s.apply(s.has))
+	if err != nil {
+		return err
+	}
+	return t.ordered(s)
 }
 
 // schedule has a client's command wait until its time.
@@ -359,9 +384,13 @@ const tickType = "ledgerline.Tick"
 
 // tick publishes ticks for partitions where something is due, or where the brokers' time is to be known. It does not wait for them.
 func (s *session) tick(ctx context.Context) {
-	now := time.Now()
+	now, first := time.Now(), time.Time{}
+	defer func() { s.metrics.due.set(s, first) }()
 	for p, b := range s.books {
 		t := &b.timers
+		if at := now.Add(t.due()); t.next != noTimer && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
 		if t.next == noTimer || now.Sub(t.ticked) < tickAgain || t.due() > 0 && now.Sub(t.measured) < calibrateEvery {
 			continue
 		}
@@ -404,6 +433,3 @@ func (t *timers) due() time.Duration {
 	}
 	return time.Until(time.UnixMilli(t.next).Add(-t.ahead))
 }
-
-// late is for how long the first timer has been due.
-func (t *timers) late() time.Duration { return max(0, -t.due()) }

@@ -3,6 +3,8 @@ package producer
 import (
 	"context"
 	"encoding/json"
+	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -12,18 +14,22 @@ import (
 
 // Viewer turns the records of a kind's topics into what people and scripts read.
 type Viewer struct {
+	kind    string
 	machine machine
 	replies *schemas.Serde[*ledgerline.Reply]
 	cancels *schemas.Serde[*ledgerline.CancelScheduled]
+	timers  *schemas.Serde[*ledgerline.Timer]
 }
 
 // NewViewer makes a Viewer. It does no I/O.
 func NewViewer(registry *schemas.Registry, topicPrefix string, def Definition) *Viewer {
 	codec, topics := schemas.NewCodec(registry), schemas.TopicsOf(topicPrefix, def.KindName())
 	return &Viewer{
+		kind:    def.KindName(),
 		machine: def.machine(codec, topics),
 		replies: schemas.NewSerde(codec, topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType),
 		cancels: schemas.NewSerde(codec, topics.Commands, schemas.BackwardTransitive, ledgerline.CancelScheduledType),
+		timers:  schemas.NewSerde(codec, topics.Snapshots, schemas.FullTransitive, ledgerline.TimerType),
 	}
 }
 
@@ -39,6 +45,48 @@ func (v *Viewer) Command(ctx context.Context, rec *kgo.Record) (name string, doc
 		return tickType, json.RawMessage("{}"), nil
 	}
 	return v.machine.showCommand(ctx, rec.Value)
+}
+
+// Scheduled is a command that waits for its time.
+type Scheduled struct {
+	Kind        string
+	AggregateID string
+	Name        string    // of an aggregate's own
+	CommandID   string    // of one that a client put off
+	Due         time.Time // UTC, by the brokers' clocks
+	Fired       bool      // it is published, and not decided yet
+	Type        string    // full Avro name; "" when it is fired
+	Data        json.RawMessage
+}
+
+// Scheduled reads a record of the snapshots topic. ok is false for one that is not about a command that waits; of one that says that it waits
+// no more, Due is zero.
+func (v *Viewer) Scheduled(ctx context.Context, rec *kgo.Record) (s Scheduled, ok bool, err error) {
+	key, ok := strings.CutPrefix(string(rec.Key), timerPrefix)
+	if !ok {
+		return s, false, nil
+	}
+	s.Kind = v.kind
+	s.AggregateID, s.Name, _ = strings.Cut(key, "/")
+	if id, client := strings.CutPrefix(s.Name, scheduledPrefix); client {
+		s.Name, s.CommandID = "", id
+	}
+	if rec.Value == nil {
+		return s, true, nil
+	}
+	timer, err := v.timers.Decode(ctx, rec.Value)
+	if err != nil {
+		return s, true, err
+	}
+	s.Due, s.Fired = time.UnixMilli(timer.Due).UTC(), timer.Fired
+	if !s.Fired {
+		headers := make([]kgo.RecordHeader, len(timer.Headers))
+		for i, h := range timer.Headers {
+			headers[i] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
+		}
+		s.Type, s.Data, err = v.Command(ctx, &kgo.Record{Value: timer.Command, Headers: headers})
+	}
+	return s, true, err
 }
 
 // Event gives an event's full Avro name and its fields as plain JSON.

@@ -30,6 +30,13 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 		"AccountFrozen":   `{"reason":"court order 12/2026"}`,
 		"AccountUnfrozen": `{"reason":""}`,
 		"AccountClosed":   `{"reason":"moved away"}`,
+
+		"TransferStarted":      `{"target":"acc-2","amount_minor":9007199254740993,"currency":"CZK","day":20784,"transferred_minor":9007199254740994}`,
+		"TransferCompleted":    `{"transfer_id":"acc-1:3"}`,
+		"TransferRefunded":     `{"transfer_id":"acc-1:3","reason":"account_frozen"}`,
+		"TransferStalled":      `{"transfer_id":"acc-1:3"}`,
+		"TransferForgotten":    `{"transfer_id":"acc-1:3"}`,
+		"TransferLegCancelled": `{"transfer_id":"acc-1:3"}`,
 	})
 	golden(t, srv, "account", schemas.BackwardTransitive, account.Kind.Commands, map[string]string{
 		"OpenAccount":     `{"owner":"Jana Nováková","currency":"CZK","initial_deposit_minor":100}`,
@@ -38,11 +45,17 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 		"FreezeAccount":   `{"reason":"court order 12/2026"}`,
 		"UnfreezeAccount": `{"reason":""}`,
 		"CloseAccount":    `{"reason":"moved away"}`,
+
+		"TransferMoney":  `{"target":"acc-2","amount_minor":1,"currency":"EUR","category":"nájem"}`,
+		"CreditTransfer": `{"transfer_id":"acc-1:3","amount_minor":1,"currency":"EUR","category":""}`,
+		"CancelTransfer": `{"transfer_id":"acc-1:3"}`,
+		"ForgetTransfer": `{"transfer_id":"acc-1:3"}`,
+		"CheckTransfer":  `{"transfer_id":"acc-1:3"}`,
 	})
 	state := account.Kind.State
 	golden(t, srv, "account", schemas.None, []schemas.Type[schemas.Record]{{
 		Name: state.Name, Schema: state.Schema, New: func() schemas.Record { return state.Record(new(account.State)) },
-	}}, map[string]string{"State": `{"status":"open","owner":"Jana Nováková","currency":"CZK","balance_minor":-5}`})
+	}}, map[string]string{"State": `{"status":"open","owner":"Jana Nováková","currency":"CZK","balance_minor":-5,"day":20784,"transferred_minor":7,"outgoing":[{"transfer_id":"acc-1:3","target":"acc-2","amount_minor":7,"day":20784,"stalled":true}],"incoming":[{"transfer_id":"acc-3:5","cancelled":false}]}`})
 	golden(t, srv, "ledgerline", schemas.ForwardTransitive, []schemas.Type[*ledgerline.Reply]{ledgerline.ReplyType}, map[string]string{
 		"Reply": `{"command_id":"account.commands/3/17","outcome":"rejected","duplicate":true,"code":"insufficient_funds","message":"3 < 5","first_sequence":0,"last_sequence":0,"version":7}`,
 	})
@@ -50,7 +63,10 @@ func TestGolden_EveryVersionEverWrittenIsRead(t *testing.T) {
 		"Pin": `{"cluster_id":"MkU3OEVBNTcwNTJENDM2Qg","topics":[{"topic":"account.events","topic_id":"AAAAAAAAAAAAAAAAAAAAAQ","partitions":12}]}`,
 	})
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Position]{ledgerline.PositionType}, map[string]string{
-		"Position": `{"next_offset":4294967296}`,
+		"Position": `{"next_offset":4294967296,"sent":4294967297}`,
+	})
+	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Received]{ledgerline.ReceivedType}, map[string]string{
+		"Received": `{"senders":[{"sender":"account/3","last":4294967296}]}`,
 	})
 	golden(t, srv, "ledgerline", schemas.FullTransitive, []schemas.Type[*ledgerline.Trial]{ledgerline.TrialType}, map[string]string{
 		"Trial": `{"process":"0b6a","commands":4294967296,"internal":7,"starts":3,"topic":"account.commands","offset":4294967297,"tries":1}`,

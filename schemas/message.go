@@ -9,6 +9,7 @@ import (
 type Message struct {
 	kind, id, commandID string
 	record              Record
+	withoutReply        bool
 }
 
 // To addresses a command to an aggregate of this kind.
@@ -22,6 +23,15 @@ func (m Message) As(commandID string) Message {
 	m.commandID = commandID
 	return m
 }
+
+// WithoutReply has nobody told what becomes of the command.
+func (m Message) WithoutReply() Message {
+	m.withoutReply = true
+	return m
+}
+
+// WantsReply reports whether the sender is to be told what becomes of the command.
+func (m Message) WantsReply() bool { return !m.withoutReply }
 
 // KindName is the kind of the aggregate that it is for.
 func (m Message) KindName() string { return m.kind }

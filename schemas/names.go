@@ -27,6 +27,7 @@ const (
 	HeaderStreamSequence  = "source-sequence"  // … and the number: 1, 2, 3 …
 	HeaderDeliverAt       = "deliver-at"       // RFC 3339: decide the command then, not now
 	HeaderTimer           = "timer"            // of a command that had to wait: the name under which it waited
+	HeaderSent            = "sent"             // of what an aggregate sends: "<kind>/<partition>/<number>", numbers in order
 	HeaderReplyTopic      = "reply-topic"
 	HeaderReplyPartition  = "reply-partition"
 	HeaderReplyKey        = "reply-key"

@@ -43,7 +43,7 @@ func (r onceReport) check(t *testing.T) {
 	if !r.Verify.Equal || r.Verify.Found != 0 || len(r.Verify.Logs) != 1 || r.Verify.Logs[0].Events != r.Sample.Accepted || r.Verify.Logs[0].Aggregates != 500 {
 		t.Errorf("verify says %+v of %d accepted commands", r.Verify, r.Sample.Accepted)
 	}
-	want := map[string]int64{"account-summary": 500, "transaction-history": r.Sample.Accepted - 500, "analytics": r.Sample.Accepted}
+	want := map[string]int64{"account-summary": 500, "transaction-history": r.Sample.Accepted - 500, "transfer-status": 0, "analytics": r.Sample.Accepted}
 	for _, p := range r.Verify.Projections {
 		if p.Rows != want[p.Projection] || p.Findings != 0 || p.Behind > 12 { // the marker of each partition's last transaction
 			t.Errorf("projection %+v, wanted %d rows", p, want[p.Projection])

@@ -143,7 +143,7 @@ func (r *realBank) lagIsNothing() {
 	}
 }
 
-var bankProjections = []string{"account-summary", "transaction-history", "analytics"}
+var bankProjections = []string{"account-summary", "transaction-history", "transfer-status", "analytics"}
 
 // role runs a role until stop is called.
 func (r *realBank) role(name string, args []string) (stop func()) {

@@ -187,7 +187,7 @@ func (p play[S, C, E]) on(t testing.TB, o Outcome[S, C, E]) {
 	if code, message, rejected := o.decision.Rejection(); rejected {
 		t.Fatalf("%s was rejected: %s: %s. Before: %s", o.asked, code, message, strings.Join(p.path, ", "))
 	}
-	p.open = slices.Concat(p.open, o.decision.Sent())
+	p.open = slices.Concat(p.open, slices.DeleteFunc(slices.Clone(o.decision.Sent()), func(m schemas.Message) bool { return !m.WantsReply() }))
 	for i, m := range p.open {
 		if m.CommandID() == "" {
 			p.open[i] = m.As(fmt.Sprint("message-", len(p.path), "-", i))

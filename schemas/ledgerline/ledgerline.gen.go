@@ -65,6 +65,8 @@ var PinType = schemas.Type[*Pin]{
 type Position struct {
 	// Offset of the first record that is not processed yet.
 	NextOffset int64 `avro:"next_offset"`
+	// How many commands and answers the partition's aggregates have sent to others: each has its number.
+	Sent int64 `avro:"sent"`
 }
 
 // AvroName is ledgerline.Position.
@@ -75,6 +77,24 @@ var PositionType = schemas.Type[*Position]{
 	Name:   "ledgerline.Position",
 	Schema: positionSchema,
 	New:    func() *Position { return new(Position) },
+}
+
+// Received says which commands and answers of other aggregates a partition has processed, under the key /received
+// in the same partition of the snapshots topic: of each partition that sends, those up to a number. So a record
+// that is published again is recognised for ever.
+type Received struct {
+	// The partitions that send, in order of their names.
+	Senders []ReceivedFrom `avro:"senders"`
+}
+
+// AvroName is ledgerline.Received.
+func (*Received) AvroName() string { return "ledgerline.Received" }
+
+// ReceivedType describes Received to the codec.
+var ReceivedType = schemas.Type[*Received]{
+	Name:   "ledgerline.Received",
+	Schema: receivedSchema,
+	New:    func() *Received { return new(Received) },
 }
 
 // Reply is the answer to one command, on the kind's replies topic and, when asked for, on the command's
@@ -220,6 +240,14 @@ type PinnedTopic struct {
 	Partitions int32 `avro:"partitions"`
 }
 
+// ReceivedFrom is how far one partition's messages are processed.
+type ReceivedFrom struct {
+	// Kind and partition, such as account/3.
+	Sender string `avro:"sender"`
+	// Number of the last message.
+	Last int64 `avro:"last"`
+}
+
 // NumberRange is the numbers from first to last, both included.
 type NumberRange struct {
 	// The lowest number.
@@ -242,7 +270,9 @@ const checkpointSchema = `{"type":"record","name":"Checkpoint","namespace":"ledg
 
 const pinSchema = `{"type":"record","name":"Pin","namespace":"ledgerline","doc":"Pin is the platform's own note of the cluster and the topics it writes to. A difference stops writing.","fields":[{"name":"cluster_id","type":"string","doc":"The Kafka cluster's id."},{"name":"topics","doc":"The topics, in order of their names.","default":[],"type":{"type":"array","items":{"type":"record","name":"PinnedTopic","doc":"PinnedTopic is one topic as it was when it was pinned.","fields":[{"name":"topic","type":"string","doc":"Name of the topic, prefix included."},{"name":"topic_id","type":"string","doc":"The topic's id as Kafka's own tools print it: a topic deleted and made again has another."},{"name":"partitions","type":"int","doc":"Number of partitions; every history would start anew if it changed."}]}}}]}`
 
-const positionSchema = `{"type":"record","name":"Position","namespace":"ledgerline","doc":"Position says how far one partition of an input topic is processed, under the key /position/<topic> in the same partition of the snapshots topic. It is written in the transaction that processed the commands, so that a group whose offsets were deleted or set back makes no command count twice.","fields":[{"name":"next_offset","type":"long","doc":"Offset of the first record that is not processed yet."}]}`
+const positionSchema = `{"type":"record","name":"Position","namespace":"ledgerline","doc":"Position says how far one partition of an input topic is processed, under the key /position/<topic> in the same partition of the snapshots topic. It is written in the transaction that processed the commands, so that a group whose offsets were deleted or set back makes no command count twice.","fields":[{"name":"next_offset","type":"long","doc":"Offset of the first record that is not processed yet."},{"name":"sent","type":"long","doc":"How many commands and answers the partition's aggregates have sent to others: each has its number.","default":0}]}`
+
+const receivedSchema = `{"type":"record","name":"Received","namespace":"ledgerline","doc":"Received says which commands and answers of other aggregates a partition has processed, under the key /received in the same partition of the snapshots topic: of each partition that sends, those up to a number. So a record that is published again is recognised for ever.","fields":[{"name":"senders","type":{"type":"array","items":{"type":"record","name":"ReceivedFrom","doc":"ReceivedFrom is how far one partition's messages are processed.","fields":[{"name":"sender","type":"string","doc":"Kind and partition, such as account/3."},{"name":"last","type":"long","doc":"Number of the last message."}]}},"doc":"The partitions that send, in order of their names."}]}`
 
 const replySchema = `{"type":"record","name":"Reply","namespace":"ledgerline","doc":"Reply is the answer to one command, on the kind's replies topic and, when asked for, on the command's reply-topic.","fields":[{"name":"command_id","type":"string","doc":"The command's ce_id; without one, topic/partition/offset of the record first published."},{"name":"outcome","type":"string","doc":"accepted, rejected (by a business rule), conflict (expected-version did not hold) or error (could not be processed)."},{"name":"duplicate","type":"boolean","doc":"True when the command had been answered before: outcome, code and sequences are then those of the first answer.","default":false},{"name":"code","type":"string","doc":"Stable code of the rule or fault, such as insufficient_funds; empty when accepted.","default":""},{"name":"message","type":"string","doc":"The same in words, for people; empty when accepted.","default":""},{"name":"first_sequence","type":"long","doc":"Sequence of the first event the command caused; 0 when it caused none.","default":0},{"name":"last_sequence","type":"long","doc":"Sequence of the last event the command caused; 0 when it caused none.","default":0},{"name":"version","type":"long","doc":"Version of the aggregate after the command: the sequence of its last event, 0 when it does not exist.","default":0}]}`
 
