@@ -161,6 +161,7 @@ func (m *member) session(ctx context.Context) error {
 		remembered: share{of: m.metrics.remembered},
 		scheduled:  share{of: m.metrics.scheduled},
 		stateBytes: share{of: m.metrics.stateBytes},
+		watchful:   watchful{polled: time.Now(), clear: map[input]int64{}},
 		generation: -1,
 		books:      map[int32]*book{},
 		astray:     map[input]bool{},

@@ -51,9 +51,10 @@ type session struct {
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
 	ended      time.Time                 // the last transaction
 	fenced     int                       // transactions aborted one after another
-	observed   time.Time                 // when the gauges were brought up to date
-	unsure     bool                      // what is in memory may not be what is committed
-	fatal      atomic.Pointer[error]     // set by the watch of the pins
+	watchful   watchful
+	observed   time.Time             // when the gauges were brought up to date
+	unsure     bool                  // what is in memory may not be what is committed
+	fatal      atomic.Pointer[error] // set by the watch of the pins
 }
 
 // input is a partition of an input topic.
@@ -102,8 +103,12 @@ func (s *session) run(ctx context.Context) error {
 			if err := save(slices.Collect(maps.Values(s.books)), -1); err != nil {
 				return err
 			}
+			if err := s.overlooked(ctx); err != nil {
+				return err
+			}
 			continue // a transaction without polled offsets would not be fenced at all
 		}
+		s.watchful.polled = time.Now()
 		if err := s.recall(ctx, batch); err != nil {
 			return err
 		}
