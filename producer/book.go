@@ -65,7 +65,7 @@ func newBook(partition int32, w *writer, l limits, m machine, s *store, win *win
 	w = w.own()
 	return &book{
 		partition: partition, writer: w, limits: l, log: log.With("partition", partition), store: s, shelf: m.newShelf(w, s, l.memory), window: win,
-		agenda: agenda{unkept: map[string]int64{}}, timers: timers{next: noTimer, open: map[string]change{}}, mail: newMail(),
+		agenda: agenda{unkept: map[string]int64{}}, timers: newTimers(), mail: newMail(),
 		next: map[string]int64{}, nextBefore: map[string]int64{}, marks: map[markKey]sourceSeen{},
 	}
 }

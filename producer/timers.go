@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -58,9 +59,14 @@ type timers struct {
 
 	open map[string]change // by the open transaction, by key
 
+	sending  *atomic.Bool  // the client has a tick that no broker has taken yet
 	ticked   time.Time     // when a tick was sent that has not come yet; zero: none is on its way
 	ahead    time.Duration // by how much the brokers' clock is ahead of ours …
 	measured time.Time     // … and when that was seen
+}
+
+func newTimers() timers {
+	return timers{next: noTimer, open: map[string]change{}, sending: &atomic.Bool{}}
 }
 
 // change is what the open transaction makes of a timer; nil: there is none.
@@ -178,7 +184,7 @@ func (s *store) due(fn func(due int64, key string) error) error {
 
 // load finds the timers in the store, and puts them in order if others than their owner have changed them.
 func (t *timers) load(ctx context.Context, w *writer, s *store) error {
-	*t = timers{next: noTimer, open: map[string]change{}}
+	*t = newTimers()
 	if err := t.look(s); err != nil {
 		return err
 	}
@@ -391,7 +397,7 @@ func (s *session) tick(ctx context.Context) {
 		if at := now.Add(t.due()); t.next != noTimer && (first.IsZero() || at.Before(first)) {
 			first = at
 		}
-		if t.next == noTimer || now.Sub(t.ticked) < tickAgain || t.due() > 0 && now.Sub(t.measured) < calibrateEvery {
+		if t.next == noTimer || t.sending.Load() || now.Sub(t.ticked) < tickAgain || t.due() > 0 && now.Sub(t.measured) < calibrateEvery {
 			continue
 		}
 		t.ticked = now
@@ -403,7 +409,10 @@ func (s *session) tick(ctx context.Context) {
 			Topic: s.writer.topics.Internal, Partition: p,
 			Headers: envelope(nil, []byte("tick"), []byte(tickType), s.writer.source),
 		}
+		sending := t.sending
+		sending.Store(true)
 		s.replies.client.Produce(ctx, rec, func(_ *kgo.Record, err error) {
+			sending.Store(false)
 			if err != nil && ctx.Err() == nil {
 				s.log.Warn("a tick can't be published: commands that are due have to wait", "partition", p, "error", err, "retry_in", tickAgain.String())
 			}
