@@ -92,3 +92,31 @@ func TestP13_ManyScheduled_TakeBoundedMemory(t *testing.T) {
 		t.Errorf("a tick fires %d, wanted %d, %v", len(res.records), maxFired, err)
 	}
 }
+
+// A member whose clock is wrong sees from the first tick by how much, and sends the next when something is due by the brokers' clocks.
+func TestP2_ClockOfAMemberIsWrong_TicksComeInTime(t *testing.T) {
+	r := newRestorer(t, deposits)
+	s, err := openStore(vfs.NewMem(), "", identity{}, r.cache, r.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	for _, wrong := range []time.Duration{0, time.Hour, -time.Hour, 3 * time.Second, -250 * time.Millisecond} {
+		b := newBook(0, r.writer, r.limits, r.machine, s, newWindow(time.Hour), r.log)
+		brokers := time.Now().Add(wrong)
+		const in = 40 * time.Second
+		b.timers.next = brokers.Add(in).UnixMilli()
+		b.timers.ticked = time.Now()
+		tick := readCommand(&kgo.Record{Topic: r.writer.topics.Internal, Timestamp: brokers})
+		tick.tick = true
+		if _, err := b.process(context.Background(), &tick); err != nil {
+			t.Fatal(err)
+		}
+		if due := b.timers.due(); due < in-10*time.Second || due > in+10*time.Second {
+			t.Errorf("the brokers' clock is %v ahead: what is due in %v is taken to be due in %v", wrong, in, due)
+		}
+		if !b.timers.ticked.IsZero() || time.Since(b.timers.measured) > time.Minute {
+			t.Errorf("the tick came, and counts as under way since %v, measured at %v", b.timers.ticked, b.timers.measured)
+		}
+	}
+}
