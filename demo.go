@@ -339,7 +339,11 @@ func (d *demo) sample(ctx context.Context, report *demoReport) error {
 	return os.WriteFile(marker, []byte(time.Now().UTC().Format(time.RFC3339)+"\n"), 0o600)
 }
 
+// stage notes how fast something went; where there was nothing to do there is nothing to note.
 func (r *demoReport) stage(name string, n int64, unit string, took time.Duration) {
+	if n == 0 {
+		return
+	}
 	r.Stages = append(r.Stages, demoStage{Name: name, Count: n, Unit: unit, Seconds: took.Seconds(), PerSecond: float64(n) / max(took.Seconds(), 1e-9)})
 }
 
