@@ -38,6 +38,7 @@ func (s *session) overlooked(ctx context.Context) error {
 	}
 	cl, err := kgo.NewClient(slices.Concat(s.restorer.options, []kgo.Opt{
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.DisableFetchSessions(), // as in restorer.bring
 	})...)
 	if err != nil {
 		return err

@@ -91,6 +91,7 @@ func (r *restorer) bring(ctx context.Context, partitions []int32, pending map[in
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.DisableFetchSessions(), // closing ends them while a last fetch may look at them: a race in the client
 	})...)
 	if err != nil {
 		return nil, err

@@ -27,7 +27,8 @@ func (r Reader) Partition(ctx context.Context, t Topic, partition int32, visit f
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.Name: {partition: kgo.NewOffset().At(start)}}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // else an aborted tail would never be arrived at
+		kgo.KeepControlRecords(),   // else an aborted tail would never be arrived at
+		kgo.DisableFetchSessions(), // closing ends them while a last fetch may look at them: a race in the client
 	})...)
 	if err != nil {
 		return fmt.Errorf("kafka client: %w", err)
