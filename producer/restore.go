@@ -211,6 +211,9 @@ func (r *restorer) settle(ctx context.Context, part *restoring, bounds bounds) (
 	if err != nil {
 		return 0, err
 	}
+	if bounds.start(topics.Snapshots, part.partition) > 0 { // how far it had counted may be lost
+		sent = max(sent, anewFrom(time.Now()))
+	}
 	if err := part.mail.load(ctx, r.writer, part.store, sent); err != nil {
 		return 0, err
 	}
