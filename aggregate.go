@@ -92,17 +92,12 @@ func (a *App) lookAtAggregate(ctx context.Context, kind, id string, last int) (a
 	if err != nil {
 		return d, err
 	}
-	registry, err := a.registry()
+	log, err := a.look()
 	if err != nil {
 		return d, err
 	}
-	adm, err := a.kafkaAdmin()
-	if err != nil {
-		return d, err
-	}
-	defer adm.Close()
-	prefix := a.values.String("topic-prefix")
-	topic, err := logread.Look(ctx, adm, schemas.TopicsOf(prefix, kind).Events)
+	defer log.Close()
+	topic, err := logread.Look(ctx, log.admin, log.topics(kind).Events)
 	if errors.Is(err, logread.ErrNoTopic) {
 		err = fmt.Errorf("%w (a producer creates it)", err)
 	}
@@ -111,11 +106,11 @@ func (a *App) lookAtAggregate(ctx context.Context, kind, id string, last int) (a
 	}
 	d.Partition = schemas.Partition(id, topic.Partitions)
 	topic.Only(d.Partition)
-	viewer := producer.NewViewer(registry, prefix, def)
+	viewer := log.viewer(def)
 	fold := viewer.Fold()
 	var records []*kgo.Record
 	bar := a.Progress("reading "+topic.Name, "records", topic.Total())
-	err = logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout}.Partition(ctx, topic, d.Partition, func(rec *kgo.Record) error {
+	err = log.reader.Partition(ctx, topic, d.Partition, func(rec *kgo.Record) error {
 		bar.Add(1)
 		of, sequence, err := projector.SplitKey(rec.Key)
 		if err == nil && (of != id || rec.Value == nil) {
@@ -149,7 +144,7 @@ func (a *App) lookAtAggregate(ctx context.Context, kind, id string, last int) (a
 		}
 		d.Events = append(d.Events, doc)
 	}
-	d.Owner, err = owner(ctx, adm, producer.Group(prefix, kind), schemas.TopicsOf(prefix, kind).Commands, d.Partition)
+	d.Owner, err = owner(ctx, log.admin, producer.Group(log.prefix, kind), log.topics(kind).Commands, d.Partition)
 	return d, err
 }
 

@@ -517,7 +517,7 @@ func (b *benchmarkRun) read(ctx context.Context) (benchmark.Row, error) {
 		return benchmark.Row{}, err
 	}
 	viewer := producer.NewViewer(registry, prefix, def)
-	reader := logread.Reader{Client: b.app.kafkaOptions(), StallTimeout: stallTimeout}
+	reader := b.app.reader()
 	begun := time.Now()
 	deadline := begun.Add(b.lasting)
 	n := 0

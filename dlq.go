@@ -172,7 +172,7 @@ func (a *App) openLetters(ctx context.Context, kind string) (*deadletters.Box, f
 	if err != nil {
 		return nil, nil, err
 	}
-	box, err := deadletters.Open(ctx, adm, logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout}, a.values.String("topic-prefix"), kind)
+	box, err := deadletters.Open(ctx, adm, a.reader(), a.values.String("topic-prefix"), kind)
 	if err != nil {
 		adm.Close()
 		return nil, nil, err

@@ -8,11 +8,13 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
 	"github.com/ledgerline-es/ledgerline/internal/deadletters"
 	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/internal/rights"
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 func (a *App) dlqRetryCommand() *cobra.Command {
@@ -20,11 +22,11 @@ func (a *App) dlqRetryCommand() *cobra.Command {
 		Use: "retry {KIND/PARTITION/OFFSET… | --all}", Short: "Publish dead letters again, under the ids that they had",
 		Long: `Publishes the bytes, key and headers of dead letters again, to the partition that their aggregates belong to. The id is the
 same: a sender that waits for that command gets its reply, and one that has had its effect since has none now. If it dies again,
-it is a letter again, tried once more. What came from another aggregate goes back to <kind>.internal, which only the producer's
-login may write.
+it is a letter again, tried once more. What came from another aggregate goes back to <kind>.internal. Where rights are set, only the
+producer's login may write there, and so retry such letters; the operator's retries all others.
 
 Letters that would come to the same are not retried, and it says why: the key is no aggregate id, a header is malformed, or
-there were too many bytes to be kept. Then, or when a letter is settled already, the exit code is 1.`,
+there were too many bytes to be kept. Then, or when a letter is settled already or wants the producer's login, the exit code is 1.`,
 		Example: fmt.Sprintf("  %[1]s dlq retry account/3/17 account/4/2\n  %[1]s dlq retry --all --code panic --since 2h", a.Domain.Name),
 	}, deadletters.Retried)
 }
@@ -99,8 +101,7 @@ func (a *App) settle(ctx context.Context, kind, what string, named []deadletters
 	if u, err := user.Current(); err == nil {
 		by = u.Username
 	}
-	reader := logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout}
-	s, err := deadletters.Take(ctx, a.kafkaOptions(), reader, prefix, kind, rights.DeadLetterTransactions(prefix, kind), by)
+	s, err := deadletters.Take(ctx, a.kafkaOptions(), a.reader(), prefix, kind, rights.DeadLetterTransactions(prefix, kind), by)
 	if errors.Is(err, logread.ErrNoTopic) && len(named) == 0 {
 		return nil
 	}
@@ -108,6 +109,11 @@ func (a *App) settle(ctx context.Context, kind, what string, named []deadletters
 		return err
 	}
 	defer s.Close()
+	if what == deadletters.Retried {
+		internal := rights.Right{Resource: kmsg.ACLResourceTypeTopic, Name: schemas.TopicsOf(prefix, kind).Internal, Operation: kmsg.ACLOperationWrite}
+		missing, err := rights.Missing(ctx, a.kafkaOptions(), []rights.Right{internal})
+		s.Foreign = err == nil && len(missing) > 0 // a broker that does not tell may allow it
+	}
 	var batch []deadletters.Letter
 	bytes := 0
 	flush := func() error {

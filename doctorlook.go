@@ -227,7 +227,7 @@ var errSomething = errors.New("something is there")
 
 // waiting gives a partition in which a record waits behind a group's offset: markers of transactions, which are counted as lag, do not.
 func (d *doctor) waiting(ctx context.Context, r reading, offsets kadm.OffsetResponses) (where string, err error) {
-	reader := logread.Reader{Client: d.kafkaOptions(), StallTimeout: stallTimeout}
+	reader := d.reader()
 	for _, name := range r.topics {
 		topic, err := logread.Look(ctx, d.adm, name)
 		if errors.Is(err, logread.ErrNoTopic) {

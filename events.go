@@ -19,9 +19,6 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
-// stallTimeout is how long a look into the log may stand still.
-const stallTimeout = 30 * time.Second
-
 // eventDocument is an event as events prints it, one a line.
 type eventDocument struct {
 	ID            string          `json:"id"`
@@ -145,16 +142,12 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 	if err := q.check(def); err != nil {
 		return err
 	}
-	registry, err := a.registry()
+	log, err := a.look()
 	if err != nil {
 		return err
 	}
-	adm, err := a.kafkaAdmin()
-	if err != nil {
-		return err
-	}
-	defer adm.Close()
-	topic, err := logread.Look(ctx, adm, schemas.TopicsOf(a.values.String("topic-prefix"), q.kind).Events)
+	defer log.Close()
+	topic, err := logread.Look(ctx, log.admin, log.topics(q.kind).Events)
 	if errors.Is(err, logread.ErrNoTopic) {
 		err = fmt.Errorf("%w (a producer creates it)", err)
 	}
@@ -162,14 +155,14 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 		return err
 	}
 	if !q.since.IsZero() {
-		if err := topic.Since(ctx, adm, q.since); err != nil {
+		if err := topic.Since(ctx, log.admin, q.since); err != nil {
 			return err
 		}
 	}
 	if q.id != "" {
 		topic.Only(schemas.Partition(q.id, topic.Partitions))
 	}
-	viewer := producer.NewViewer(registry, a.values.String("topic-prefix"), def)
+	viewer := log.viewer(def)
 	out := json.NewEncoder(a.Out)
 	out.SetEscapeHTML(false)
 	var printed int64
@@ -186,9 +179,8 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 		}
 		return nil
 	}
-	reader := logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout}
 	for p := range topic.Partitions {
-		if err := reader.Partition(ctx, topic, p, show); err != nil {
+		if err := log.reader.Partition(ctx, topic, p, show); err != nil {
 			return ended(err)
 		}
 	}
@@ -198,7 +190,7 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 		}
 		return nil
 	}
-	return ended(reader.Follow(ctx, topic, show))
+	return ended(log.reader.Follow(ctx, topic, show))
 }
 
 // ended is err, unless it says that the end was wanted.

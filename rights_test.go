@@ -1,11 +1,13 @@
 package ledgerline_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -13,6 +15,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/internal/rights"
 	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/account"
 )
 
 // Each role does its work with the rights that topics acl grants; and when one is missing it is not ready, and names it.
@@ -273,4 +276,87 @@ func TestTopicsACL_ComparesAppliesAndPrunes(t *testing.T) {
 			t.Errorf("%s: exit code %d, said %q; wanted %q", args, code, said, want)
 		}
 	}
+}
+
+// Who may publish commands can neither forge nor replay what an account sends another: money moves once.
+func TestP2_Rights_ClientCanNeitherForgeNorReplayACredit(t *testing.T) {
+	f := newFortress(t)
+	f.build()
+	producer, stop := f.start(rights.Producer, "producer", "--kafka-replication", "1")
+	defer stop()
+	f.await(func() error { return ready(producer(), "producer account", "rights") })
+	for _, account := range []string{"ann", "bob"} {
+		f.must(f.user(rights.Client), "publish", "account", "OpenAccount", "--id", account, `{"owner":"x","currency":"EUR","initial_deposit_minor":500}`, "--timeout", "60s")
+	}
+	f.must(f.user(rights.Client), "publish", "account", "TransferMoney", "--id", "ann", `{"target":"bob","amount_minor":100,"currency":"EUR"}`)
+	holds := func(minor int) error {
+		if out := f.must(f.user(rights.Auditor), "aggregate", "show", "account", "bob", "--json"); !strings.Contains(out, fmt.Sprintf(`"balance_minor": %d,`, minor)) {
+			return fmt.Errorf("bob does not hold %d:\n%s", minor, out)
+		}
+		return nil
+	}
+	f.await(func() error { return holds(600) })
+	leg := f.leg("bob")
+
+	// The client's own login: into the topic of such messages, and, as it stands or under another id, into that of commands.
+	client := f.kafka.As(t, f.user(rights.Client), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: leg.Topic, Partition: leg.Partition, Key: leg.Key, Value: leg.Value, Headers: leg.Headers}).FirstErr(); !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		t.Fatalf("a client writes %s: %v", leg.Topic, err)
+	}
+	copied := &kgo.Record{Topic: f.topics.Commands, Partition: leg.Partition, Key: leg.Key, Value: leg.Value, Headers: leg.Headers}
+	forged := *copied
+	forged.Headers = slices.DeleteFunc(slices.Clone(leg.Headers), func(h kgo.RecordHeader) bool { return strings.HasPrefix(h.Key, "reply-") })
+	forged.Headers = append(forged.Headers, kgo.RecordHeader{Key: schemas.HeaderID, Value: []byte("forged-1")})
+	if err := client.ProduceSync(t.Context(), copied, &forged).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	f.await(func() error {
+		if out := f.must(f.user(rights.Auditor), "trace", "forged-1"); !strings.Contains(out, "rejected not_from_account") {
+			return fmt.Errorf("of a forged credit trace says\n%s", out)
+		}
+		return nil
+	})
+	if err := holds(600); err != nil {
+		t.Error(err)
+	}
+	if out := f.must(f.user(rights.Auditor), "dlq", "list"); strings.Count(out, " reply_topic_refused ") != 1 { // as it stands it asks for a reply among such messages
+		t.Errorf("of a credit that was replayed dlq list says\n%s", out)
+	}
+
+	// A message that died is tried again by the producer's login alone; the operator's is told so.
+	if err := f.admin.ProduceSync(t.Context(), &kgo.Record{Topic: f.topics.Internal, Key: []byte("bob"), Value: []byte{9}}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	died := func(attempts string) error {
+		if out := f.must(f.user(rights.Auditor), "dlq", "list", "--code", "undecodable"); strings.Count(out, " undecodable ") != 1 || !strings.Contains(out, "  "+attempts+"  ") {
+			return fmt.Errorf("the dead letters, wanted one tried %s times:\n%s", attempts, out)
+		}
+		return nil
+	}
+	f.await(func() error { return died("1") })
+	if code, out, said := f.run(f.user(rights.Operator), "dlq", "retry", "--all", "--code", "undecodable"); code != 1 || !strings.Contains(out, "retry it under that one") {
+		t.Errorf("the operator retries a message of an account: %d\n%s%s", code, out, said)
+	}
+	f.must(f.user(rights.Producer), "dlq", "retry", "--all", "--code", "undecodable")
+	f.await(func() error { return died("2") })
+}
+
+// leg is the message to an account that credits it.
+func (f *fortress) leg(to string) (found *kgo.Record) {
+	f.t.Helper()
+	cl := f.kafka.Admin(f.t, kgo.ConsumeTopics(f.topics.Internal), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	f.await(func() error {
+		ctx, cancel := context.WithTimeout(f.t.Context(), time.Second)
+		defer cancel()
+		cl.PollFetches(ctx).EachRecord(func(rec *kgo.Record) {
+			if name, _ := schemas.Header(rec, schemas.HeaderType); string(rec.Key) == to && name == (&account.CreditTransfer{}).AvroName() {
+				found = rec
+			}
+		})
+		if found == nil {
+			return fmt.Errorf("no credit of %s in %s", to, f.topics.Internal)
+		}
+		return nil
+	})
+	return found
 }

@@ -82,9 +82,14 @@ func (a *App) scheduleListCommand() *cobra.Command {
 			}
 			defs = []producer.Definition{def}
 		}
+		log, err := a.look()
+		if err != nil {
+			return err
+		}
+		defer log.Close()
 		all := []producer.Scheduled{}
 		for _, def := range defs {
-			some, err := a.scheduled(cmd.Context(), def, id)
+			some, err := log.scheduled(cmd.Context(), def, id)
 			if err != nil {
 				return err
 			}
@@ -116,18 +121,8 @@ func (a *App) scheduleListCommand() *cobra.Command {
 }
 
 // scheduled gives what waits of a kind, of one aggregate when one is named.
-func (a *App) scheduled(ctx context.Context, def producer.Definition, id string) ([]producer.Scheduled, error) {
-	registry, err := a.registry()
-	if err != nil {
-		return nil, err
-	}
-	adm, err := a.kafkaAdmin()
-	if err != nil {
-		return nil, err
-	}
-	defer adm.Close()
-	prefix := a.values.String("topic-prefix")
-	topic, err := logread.Look(ctx, adm, schemas.TopicsOf(prefix, def.KindName()).Snapshots)
+func (log *look) scheduled(ctx context.Context, def producer.Definition, id string) ([]producer.Scheduled, error) {
+	topic, err := logread.Look(ctx, log.admin, log.topics(def.KindName()).Snapshots)
 	if errors.Is(err, logread.ErrNoTopic) {
 		return nil, nil // nothing waits yet
 	}
@@ -137,14 +132,13 @@ func (a *App) scheduled(ctx context.Context, def producer.Definition, id string)
 	if id != "" {
 		topic.Only(schemas.Partition(id, topic.Partitions))
 	}
-	viewer := producer.NewViewer(registry, prefix, def)
-	reader := logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout}
-	bar := a.Progress("reading "+topic.Name, "records", topic.Total())
+	viewer := log.viewer(def)
+	bar := log.Progress("reading "+topic.Name, "records", topic.Total())
 	defer bar.End()
 	var all []producer.Scheduled
 	for p := range topic.Partitions {
 		waiting := map[string]producer.Scheduled{}
-		err := reader.Partition(ctx, topic, p, func(rec *kgo.Record) error {
+		err := log.reader.Partition(ctx, topic, p, func(rec *kgo.Record) error {
 			bar.Add(1)
 			s, ok, err := viewer.Scheduled(ctx, rec)
 			switch {

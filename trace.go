@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/cli"
-	"github.com/ledgerline-es/ledgerline/internal/logread"
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
@@ -165,29 +164,23 @@ func madeAt(id string) time.Time {
 
 // trace finds a command in the logs of the kinds: ids are unique within an aggregate, so there may be several.
 func (a *App) trace(ctx context.Context, id string, defs []producer.Definition, since time.Time) ([]*traceDocument, error) {
-	registry, err := a.registry()
+	log, err := a.look()
 	if err != nil {
 		return nil, err
 	}
-	adm, err := a.kafkaAdmin()
-	if err != nil {
-		return nil, err
-	}
-	defer adm.Close()
+	defer log.Close()
 	docs := []*traceDocument{}
 	for _, def := range defs {
 		t := &tracer{
-			app: a, def: def, id: id, since: since, admin: adm,
-			topics: schemas.TopicsOf(a.values.String("topic-prefix"), def.KindName()),
-			viewer: producer.NewViewer(registry, a.values.String("topic-prefix"), def),
-			reader: logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout},
-			byID:   map[string]*traceDocument{},
+			look: log, def: def, id: id, since: since,
+			topics: log.topics(def.KindName()), viewer: log.viewer(def),
+			byID: map[string]*traceDocument{},
 		}
 		if err := t.run(ctx); err != nil {
 			return nil, err
 		}
 		for _, d := range t.docs {
-			if err := a.traceRows(ctx, registry, d); err != nil {
+			if err := log.traceRows(ctx, d); err != nil {
 				return nil, err
 			}
 			docs = append(docs, d)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/internal/logread"
@@ -21,14 +20,13 @@ import (
 
 // tracer looks for one command id in the topics of a kind.
 type tracer struct {
-	app    *App
+	*look
+
 	def    producer.Definition
 	id     string // of the command: its ce_id, else its place
 	since  time.Time
-	admin  *kadm.Client
 	topics schemas.Topics
 	viewer *producer.Viewer
-	reader logread.Reader
 
 	docs  []*traceDocument
 	byID  map[string]*traceDocument // by aggregate id
@@ -72,7 +70,7 @@ func (t *tracer) scan(ctx context.Context, name string, since time.Time, visit f
 		}
 	}
 	partitions := t.partitions(name, topic.Partitions)
-	bar := t.app.Progress("reading "+name, "records", -1)
+	bar := t.Progress("reading "+name, "records", -1)
 	defer bar.End()
 	for _, p := range partitions {
 		err := t.reader.Partition(ctx, topic, p, func(rec *kgo.Record) error {
@@ -187,9 +185,9 @@ func (t *tracer) deadLetter(_ context.Context, rec *kgo.Record) error {
 }
 
 // traceRows looks for the rows of the command's events.
-func (a *App) traceRows(ctx context.Context, registry *schemas.Registry, d *traceDocument) error {
+func (log *look) traceRows(ctx context.Context, d *traceDocument) error {
 	var readers []projector.Projection
-	for _, p := range a.Domain.Projections {
+	for _, p := range log.Domain.Projections {
 		if p.KindName() == d.Kind {
 			readers = append(readers, p)
 		}
@@ -197,19 +195,19 @@ func (a *App) traceRows(ctx context.Context, registry *schemas.Registry, d *trac
 	if len(d.found) == 0 || len(readers) == 0 {
 		return nil
 	}
-	sinks, err := a.stores(readers)
+	sinks, err := log.stores(readers)
 	if err != nil {
 		return err
 	}
 	defer sinks.Close()
-	codec := schemas.NewCodec(registry)
+	codec := schemas.NewCodec(log.codes)
 	for _, p := range readers {
-		plan, err := p.Plan(a.values.String("topic-prefix"))
+		plan, err := p.Plan(log.prefix)
 		if err != nil {
 			return err
 		}
 		traced := tracedProjection{Name: p.ProjectionName(), Store: plan.Store, Table: plan.Schema + "." + plan.Table, State: "stored"}
-		rows, err := a.lookUp(ctx, p, plan, sinks.sinks[plan.Store], codec, d.found)
+		rows, err := log.lookUp(ctx, p, plan, sinks.sinks[plan.Store], codec, d.found)
 		if err != nil { // a store that is away hides nothing of the rest
 			traced.State = strings.TrimSpace(err.Error())
 		}

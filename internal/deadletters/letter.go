@@ -103,11 +103,17 @@ func (l Letter) bytes() int {
 	return n
 }
 
-// command is the letter as the command that it was, to be tried again under the id that it had. What came from another aggregate
-// goes back to the topic that only producers may write: as anybody's command it would mean something else.
+// Internal reports whether it came from another aggregate, or from a timer: by the topic that only producers may write.
+func (l Letter) Internal(topics schemas.Topics) bool {
+	from, _ := schemas.Header(l.Record, schemas.HeaderDeadTopic)
+	return from == topics.Internal
+}
+
+// command is the letter as the command that it was, to be tried again under the id that it had. An internal one goes back to where it
+// came from: as anybody's command it would mean something else.
 func (l Letter) command(topics schemas.Topics, partitions int32) *kgo.Record {
 	topic := topics.Commands
-	if from, _ := schemas.Header(l.Record, schemas.HeaderDeadTopic); from == topics.Internal {
+	if l.Internal(topics) {
 		topic = topics.Internal
 	}
 	rec := &kgo.Record{Topic: topic, Partition: schemas.Partition(string(l.Record.Key), partitions), Key: l.Record.Key, Value: l.Record.Value}

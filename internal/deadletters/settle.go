@@ -19,6 +19,9 @@ import (
 type Settler struct {
 	Box *Box // as of when this settler took over
 
+	// Foreign says that this login may not write the internal topic: then what aggregates sent each other is not retried.
+	Foreign bool
+
 	cl         *kgo.Client
 	topics     schemas.Topics
 	partitions int32 // of the commands
@@ -70,6 +73,7 @@ var (
 	ErrSettled  = errors.New("it is settled already")
 	ErrHopeless = errors.New("trying again would come to the same")
 	ErrTaken    = errors.New("another operator settles dead letters of this kind at the moment: try again")
+	ErrForeign  = errors.New("an aggregate sent it, and only the producer's login may write such messages: retry it under that one")
 )
 
 // Settle retries or drops letters of the box, in one transaction: all of them or none. The caller leaves out those for which Can
@@ -122,6 +126,8 @@ func (s *Settler) Can(what string, l Letter) error {
 		return fmt.Errorf("%w: %s", ErrSettled, l.Settled)
 	case what == Retried && l.Hopeless() != "":
 		return fmt.Errorf("%w: %s", ErrHopeless, l.Hopeless())
+	case what == Retried && s.Foreign && l.Internal(s.topics):
+		return ErrForeign
 	}
 	return nil
 }

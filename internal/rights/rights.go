@@ -22,7 +22,7 @@ const (
 	Monitor   Role = "monitor"
 	Client    Role = "client"   // publishes commands and waits for replies
 	Auditor   Role = "auditor"  // looks at everything and changes nothing
-	Operator  Role = "operator" // retries and drops dead letters
+	Operator  Role = "operator" // retries and drops dead letters; those of messages between aggregates only Producer retries
 )
 
 // Roles are all of them.
@@ -107,9 +107,10 @@ func (p Platform) Of(role Role) []Right {
 			for _, other := range kind.SendsTo {
 				all.topic(schemas.TopicsOf(p.Prefix, other).Internal, kmsg.ACLOperationWrite)
 			}
-			all.topic(t.DeadLetters, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs)
+			all.topic(t.DeadLetters, kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs)
 			all.add(kmsg.ACLResourceTypeGroup, kind.Group, false, kmsg.ACLOperationRead)
 			all.add(kmsg.ACLResourceTypeTransactionalId, kind.TransactionalID, true, kmsg.ACLOperationWrite)
+			all.add(kmsg.ACLResourceTypeTransactionalId, DeadLetterTransactions(p.Prefix, kind.Name), false, kmsg.ACLOperationWrite) // of messages between aggregates
 		case API:
 			all.topic(t.Events, kmsg.ACLOperationRead)
 			all.client(t)
