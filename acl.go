@@ -52,7 +52,7 @@ var aboutRoles = map[rights.Role]string{
 	rights.API:       "of APIs",
 	rights.Monitor:   "of monitors",
 	rights.Client:    "of those who publish commands",
-	rights.Auditor:   "of those who look: verify, events, aggregate, trace, topics, doctor, dlq list, schedule list",
+	rights.Auditor:   "of those who look: verify, events, aggregate, trace, topics, doctor, dlq list, schedule list, saga",
 	rights.Operator:  "of those who retry and drop dead letters",
 }
 

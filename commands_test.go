@@ -16,7 +16,7 @@ func TestEveryDomain_HasEveryCommand_AndEachTeaches(t *testing.T) {
 	plain.Commands = nil
 	for _, name := range []string{
 		"demo", "producer", "projector", "api", "monitor", "all", "publish", "events", "topics", "topics plan", "query", "verify", "benchmark", "new", "generate",
-		"trace", "config check", "version", "completion bash", "topics acl", "doctor", "dlq list", "dlq show", "dlq retry", "dlq drop", "schedule list", "schedule cancel", "aggregate show", "state inspect", "state drop",
+		"trace", "config check", "version", "completion bash", "topics acl", "doctor", "dlq list", "dlq show", "dlq retry", "dlq drop", "schedule list", "schedule cancel", "saga list", "saga show", "aggregate show", "state inspect", "state drop",
 	} {
 		code, out, said := runDomain(t, plain, append(strings.Fields(name), "--help")...)
 		if code != 0 || !strings.Contains(out, "Usage:\n  ledgerline "+name) {

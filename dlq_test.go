@@ -31,6 +31,7 @@ type shop struct {
 	t      *testing.T
 	domain ledgerline.Domain
 	broken *atomic.Bool
+	held   *atomic.Pointer[chan struct{}] // closed: the rules go on
 	topics schemas.Topics
 	flags  []string
 	client *kgo.Client
@@ -38,12 +39,18 @@ type shop struct {
 
 func newShop(t *testing.T, flags ...string) *shop {
 	t.Helper()
-	s := &shop{t: t, broken: &atomic.Bool{}, domain: bank.Domain()}
+	s := &shop{t: t, broken: &atomic.Bool{}, held: &atomic.Pointer[chan struct{}]{}, domain: bank.Domain()}
 	s.broken.Store(true)
 	rules := bank.Account
 	rules.Decide = func(state account.State, c account.Command, m producer.Meta) producer.Decision[account.Event] {
-		if _, deposit := c.(*account.DepositMoney); deposit && s.broken.Load() {
-			panic("out of ink")
+		switch c.(type) {
+		case *account.DepositMoney, *account.CreditTransfer:
+			if s.broken.Load() {
+				panic("out of ink")
+			}
+			if held := s.held.Load(); held != nil {
+				<-*held
+			}
 		}
 		return bank.Account.Decide(state, c, m)
 	}

@@ -50,7 +50,7 @@ func rolesOf(command string) []rights.Role {
 		return []rights.Role{rights.Monitor}
 	case "all", "demo":
 		return []rights.Role{rights.Producer, rights.Projector, rights.API, rights.Monitor}
-	case "events", "aggregate", "trace", "verify", "topics", "doctor":
+	case "events", "aggregate", "trace", "saga", "verify", "topics", "doctor":
 		return []rights.Role{rights.Auditor}
 	case "dlq":
 		if command == "dlq retry" || command == "dlq drop" {

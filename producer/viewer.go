@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"strings"
@@ -47,16 +48,57 @@ func (v *Viewer) Command(ctx context.Context, rec *kgo.Record) (name string, doc
 	return v.machine.showCommand(ctx, rec.Value)
 }
 
+// Message is what an aggregate sent to another, or to itself for later: a record of an internal topic.
+type Message struct {
+	CorrelationID string // of the command that all began with; its own id when it has none
+	CommandID     string // of an answer: of the command that it answers
+	From          string // "<kind>/<id>" of the aggregate that sent it; "" when it does not say
+	To            string // … and that it is for
+	Type          string // full Avro name
+	Data          json.RawMessage
+	Answer        bool // it says what became of a command
+	Wanted        bool // its sender waits for an answer
+	Timer         bool // it waited for its time
+}
+
+// Message reads a record of the kind's internal topic, or the dead letter of one. ok is false for a tick, which is nobody's message. With an
+// error the message is not decoded, and what its headers say is there all the same.
+func (v *Viewer) Message(ctx context.Context, rec *kgo.Record) (m Message, ok bool, err error) {
+	text := func(key string) string {
+		value, _ := schemas.Header(rec, key)
+		return value
+	}
+	if m.Type = text(schemas.HeaderType); m.Type == tickType {
+		return m, false, nil
+	}
+	m.CommandID, m.From, m.To = text(schemas.HeaderID), senderOf(rec), v.kind+"/"+string(rec.Key)
+	m.CorrelationID = cmp.Or(text(schemas.HeaderCorrelationID), m.CommandID)
+	m.Wanted, m.Timer = text(schemas.HeaderReplyTopic) != "", text(schemas.HeaderTimer) != ""
+	if m.Answer = m.Type == ledgerline.ReplyType.Name; m.Answer {
+		reply, err := v.replies.Decode(ctx, rec.Value)
+		if err != nil {
+			return m, true, err
+		}
+		m.CommandID = reply.CommandID
+	}
+	name, data, err := v.Command(ctx, rec)
+	if err == nil {
+		m.Type, m.Data = name, data
+	}
+	return m, true, err
+}
+
 // Scheduled is a command that waits for its time.
 type Scheduled struct {
-	Kind        string
-	AggregateID string
-	Name        string    // of an aggregate's own
-	CommandID   string    // of one that a client put off
-	Due         time.Time // UTC, by the brokers' clocks
-	Fired       bool      // it is published, and not decided yet
-	Type        string    // full Avro name; "" when it is fired
-	Data        json.RawMessage
+	Kind          string
+	AggregateID   string
+	Name          string    // of an aggregate's own
+	CommandID     string    // of one that a client put off
+	CorrelationID string    // "" when it is fired
+	Due           time.Time // UTC, by the brokers' clocks
+	Fired         bool      // it is published, and not decided yet
+	Type          string    // full Avro name; "" when it is fired
+	Data          json.RawMessage
 }
 
 // Scheduled reads a record of the snapshots topic. ok is false for one that is not about a command that waits; of one that says that it waits
@@ -84,7 +126,9 @@ func (v *Viewer) Scheduled(ctx context.Context, rec *kgo.Record) (s Scheduled, o
 		for i, h := range timer.Headers {
 			headers[i] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
 		}
-		s.Type, s.Data, err = v.Command(ctx, &kgo.Record{Value: timer.Command, Headers: headers})
+		rec := &kgo.Record{Value: timer.Command, Headers: headers}
+		s.CorrelationID, _ = schemas.Header(rec, schemas.HeaderCorrelationID)
+		s.Type, s.Data, err = v.Command(ctx, rec)
 	}
 	return s, true, err
 }
