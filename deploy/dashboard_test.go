@@ -130,6 +130,8 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 
 	s.signal("producer", syscall.SIGSTOP) // commands wait, and the target is down
 	s.until(`min(up{job=~"ledgerline-.+"}) == 0`)
+	s.garbage("account.internal")
+	s.until(`max(kafka_consumergroup_group_lag_seconds{topic="account.internal"}) > 1`)
 	s.signal("producer", syscall.SIGCONT)
 	s.until(`min(up{job=~"ledgerline-.+"}) == 1`)
 	s.stop("producer")
@@ -161,6 +163,8 @@ func TestP12_EveryPanel_ShowsWhatHappens(t *testing.T) {
 	kafka := kit.Kafka(t)
 	s.run(0, "publish", "account", "DepositMoney", "--id", "first-0", "--deliver-at", "1s", "--timeout", "60s", `{"amount_minor":1}`)
 	s.until(`sum(ledgerline_producer_schedule_delay_seconds_count) == 1`)
+	s.run(0, "publish", "account", "TransferMoney", "--id", "first-0", "--timeout", "60s", `{"target":"first-1","amount_minor":1,"currency":"EUR"}`)
+	s.until(`sum(ledgerline_producer_answers_total{outcome="accepted"}) == 1`)
 	s.run(0, "publish", "account", "DepositMoney", "--id", "first-0", "--deliver-at", "3s", "--timeout", "60s", `{"amount_minor":1}`)
 	kafka.Kill9()
 	s.until(`sum(ledgerline_producer_waiting{reason="brokers"}) == 1`)

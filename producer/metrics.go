@@ -25,6 +25,8 @@ const (
 
 type metrics struct {
 	commands           *prometheus.CounterVec // by outcome
+	sent               prometheus.Counter
+	answers            *prometheus.CounterVec // by outcome
 	deadLetters        prometheus.Counter
 	transactions       *prometheus.CounterVec // by result
 	transactionSeconds prometheus.Histogram
@@ -66,6 +68,8 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 	}
 	m := &metrics{
 		commands:           prometheus.NewCounterVec(prometheus.CounterOpts(opts("commands_total", "Commands processed, by outcome.")), []string{"outcome"}),
+		sent:               prometheus.NewCounter(prometheus.CounterOpts(opts("messages_sent_total", "Commands and answers sent to other aggregates."))),
+		answers:            prometheus.NewCounterVec(prometheus.CounterOpts(opts("answers_total", "Answers that aggregates got from others to what they had sent, by outcome.")), []string{"outcome"}),
 		deadLetters:        prometheus.NewCounter(prometheus.CounterOpts(opts("dead_letters_total", "Commands kept as dead letters."))),
 		transactions:       prometheus.NewCounterVec(prometheus.CounterOpts(opts("transactions_total", "Kafka transactions, by result.")), []string{"result"}),
 		transactionSeconds: histogram("transaction_seconds", "Time from begin to committed.", prometheus.ExponentialBuckets(0.001, 2, 14)),
@@ -95,11 +99,14 @@ func newMetrics(reg prometheus.Registerer, kind string) *metrics {
 	m.overdue = prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("overdue_seconds", "For how long the first scheduled command has been due that is not fired, of those whose partitions this member decides.")),
 		func() float64 { return m.due.overdue(time.Now()).Seconds() })
 	if reg != nil {
-		reg.MustRegister(m.commands, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
+		reg.MustRegister(m.commands, m.sent, m.answers, m.deadLetters, m.transactions, m.transactionSeconds, m.batch, m.restoreSeconds, m.restoredEvents,
 			m.sessions, m.fenced, m.hung, m.waiting, m.throttled, m.scheduled, m.overdue, m.scheduleDelay, m.partitions, m.aggregates, m.remembered, m.stateBytes, m.stateLoads, m.snapshots, m.recalled, m.purged, m.standbys, m.standbysWanted, m.standbyLag, m.standbyOffset)
 	}
 	for _, outcome := range []string{Accepted, Rejected, Conflict, Error, outcomeDuplicate, outcomeForwarded, outcomeScheduled, outcomeCancelled} {
 		m.commands.WithLabelValues(outcome) // a counter that is not there can't be 0
+	}
+	for _, outcome := range []string{Accepted, Rejected, Conflict, Error} {
+		m.answers.WithLabelValues(outcome)
 	}
 	for _, result := range []string{resultCommitted, resultAborted, resultFailed, resultUnknown} {
 		m.transactions.WithLabelValues(result)

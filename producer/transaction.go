@@ -12,6 +12,7 @@ import (
 
 	"github.com/ledgerline-es/ledgerline/producer/internal/mutant"
 	"github.com/ledgerline-es/ledgerline/schemas"
+	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
 // transact processes a batch in one transaction. It returns an error only when the session must end; a transaction that was
@@ -130,6 +131,8 @@ type work struct {
 	ledger    *ledger
 	touched   bool // there was something to decide
 	outcomes  map[string]int
+	answers   map[string]int // from other aggregates, by outcome
+	sent      int64          // to others, answers too
 	dead      int
 	now       time.Time
 	snapshots int
@@ -140,7 +143,7 @@ func (s *session) newTransaction(all batch) *transaction {
 	tx := &transaction{session: s, ledger: newLedger(s.generation), all: all.size()}
 	tx.promise = tx.keep
 	for _, p := range all {
-		tx.work = append(tx.work, &work{portion: p, tx: tx, ledger: newLedger(s.generation), outcomes: map[string]int{}})
+		tx.work = append(tx.work, &work{portion: p, tx: tx, ledger: newLedger(s.generation), outcomes: map[string]int{}, answers: map[string]int{}})
 	}
 	return tx
 }
@@ -171,6 +174,9 @@ func (w *work) process(ctx context.Context) error {
 			w.waited = append(w.waited, w.now.Sub(time.UnixMilli(c.deliverAt)))
 		}
 		w.outcomes[res.outcome]++
+		if answer, ok := c.record.(*ledgerline.Reply); ok && res.outcome != outcomeDuplicate {
+			w.answers[answer.Outcome]++
+		}
 		if res.dead {
 			w.dead++
 			w.tx.session.log.Warn("dead letter", "topic", c.rec.Topic, "partition", c.rec.Partition, "offset", c.rec.Offset,
@@ -181,6 +187,7 @@ func (w *work) process(ctx context.Context) error {
 	if !w.touched {
 		return nil
 	}
+	w.sent = w.book.mail.sent - w.book.mail.sentBefore
 	records, err := w.book.bookmarks(max(minSnapshots, 2*w.tx.all))
 	if err != nil {
 		return err
@@ -246,6 +253,10 @@ func (tx *transaction) commit() error {
 		for outcome, n := range w.outcomes {
 			tx.session.metrics.commands.WithLabelValues(outcome).Add(float64(n))
 		}
+		for outcome, n := range w.answers {
+			tx.session.metrics.answers.WithLabelValues(outcome).Add(float64(n))
+		}
+		tx.session.metrics.sent.Add(float64(w.sent))
 		tx.session.metrics.deadLetters.Add(float64(w.dead))
 		tx.session.metrics.snapshots.Add(float64(w.snapshots))
 	}
