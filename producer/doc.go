@@ -20,7 +20,8 @@
 //   - It looks again after some time (Decision.After) where no answer may mean that somebody should know, and cancels that when it ends.
 //   - Until it ends, people see what its events say: pending. A reply to the first command says that it began, not that it is over.
 //
-// producertest plays a saga without a server: every order of answers and of what it put off, every refusal.
+// producertest plays a saga without a server: every order of answers and of what it put off, every refusal. SAGAS.md beside this file says
+// more: when to write one, the cancel pattern, what people see meanwhile.
 //
 // # Files
 //
