@@ -39,10 +39,10 @@ func (a *App) reader() logread.Reader {
 	return logread.Reader{Client: a.kafkaOptions(), StallTimeout: stallTimeout}
 }
 
-func (l *look) Close() { l.admin.Close() }
+func (log *look) Close() { log.admin.Close() }
 
-func (l *look) viewer(def producer.Definition) *producer.Viewer {
-	return producer.NewViewer(l.codes, l.prefix, def)
+func (log *look) viewer(def producer.Definition) *producer.Viewer {
+	return producer.NewViewer(log.codes, log.prefix, def)
 }
 
-func (l *look) topics(kind string) schemas.Topics { return schemas.TopicsOf(l.prefix, kind) }
+func (log *look) topics(kind string) schemas.Topics { return schemas.TopicsOf(log.prefix, kind) }

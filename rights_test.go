@@ -285,8 +285,8 @@ func TestP2_Rights_ClientCanNeitherForgeNorReplayACredit(t *testing.T) {
 	producer, stop := f.start(rights.Producer, "producer", "--kafka-replication", "1")
 	defer stop()
 	f.await(func() error { return ready(producer(), "producer account", "rights") })
-	for _, account := range []string{"ann", "bob"} {
-		f.must(f.user(rights.Client), "publish", "account", "OpenAccount", "--id", account, `{"owner":"x","currency":"EUR","initial_deposit_minor":500}`, "--timeout", "60s")
+	for _, id := range []string{"ann", "bob"} {
+		f.must(f.user(rights.Client), "publish", "account", "OpenAccount", "--id", id, `{"owner":"x","currency":"EUR","initial_deposit_minor":500}`, "--timeout", "60s")
 	}
 	f.must(f.user(rights.Client), "publish", "account", "TransferMoney", "--id", "ann", `{"target":"bob","amount_minor":100,"currency":"EUR"}`)
 	holds := func(minor int) error {

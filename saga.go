@@ -213,12 +213,13 @@ func leg(ctx context.Context, viewer *producer.Viewer, rec *kgo.Record) (l legDo
 	if err != nil {
 		l.Error = err.Error()
 	}
-	l.at(rec.Timestamp)
-	return l, ok
+	return l.at(rec.Timestamp), ok
 }
 
-func (l *legDocument) at(since time.Time) {
+// at is the leg with the time since when it waits.
+func (l legDocument) at(since time.Time) legDocument {
 	l.since, l.Since, l.Seconds = since, schemas.FormatTime(since), time.Since(since).Seconds()
+	return l
 }
 
 // dead are the open dead letters of messages between aggregates.

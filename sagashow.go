@@ -243,8 +243,7 @@ func (log *look) timers(ctx context.Context, d *sagaDocument) error {
 				continue
 			}
 			l := legDocument{Saga: d.Saga, State: legScheduled, From: of, To: of, CommandID: cmp.Or(t.CommandID, t.Name), Type: schemas.ShortName(t.Type), Data: t.Data}
-			l.at(t.Due)
-			d.Waits = append(d.Waits, l)
+			d.Waits = append(d.Waits, l.at(t.Due))
 		}
 	}
 	slices.SortStableFunc(d.Waits, func(a, b legDocument) int { return a.since.Compare(b.since) })
