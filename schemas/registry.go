@@ -121,19 +121,20 @@ func (r *Registry) setLevel(ctx context.Context, subject string, level Compatibi
 		return fmt.Errorf("read compatibility level of subject %s: %w", subject, registryError(have.Err, nil))
 	}
 	set := r.cl.SetCompatibility(ctx, sr.SetCompatibility{Level: level.level()}, subject)[0]
+	if isNotFound(set.Err) {
+		return nil
+	}
+	have = r.cl.Compatibility(ctx, subject)[0]
+	if have.Err == nil && have.Level == level.level() {
+		return nil // Apicurio refuses what another process has set at the same moment
+	}
 	if set.Err != nil {
-		if isNotFound(set.Err) {
-			return nil
-		}
 		return fmt.Errorf("set compatibility level of subject %s to %s: %w", subject, level, registryError(set.Err, nil))
 	}
-	if have = r.cl.Compatibility(ctx, subject)[0]; have.Err != nil {
+	if have.Err != nil {
 		return fmt.Errorf("read compatibility level of subject %s: %w", subject, registryError(have.Err, nil))
 	}
-	if have.Level != level.level() {
-		return fmt.Errorf("subject %s has compatibility level %s and keeps it, %s is needed: set it in the registry, or let this client set it", subject, have.Level, level)
-	}
-	return nil
+	return fmt.Errorf("subject %s has compatibility level %s and keeps it, %s is needed: set it in the registry, or let this client set it", subject, have.Level, level)
 }
 
 // checkEarlier holds a new schema against all that the subject has, by rules that registries lack.

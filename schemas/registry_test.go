@@ -72,6 +72,21 @@ func TestRegister_SubjectsAndLevels(t *testing.T) {
 	})
 }
 
+// Processes that start at the same moment register the same: the registry may refuse one of them what another has just set.
+func TestRegister_SideBySide(t *testing.T) {
+	onEach(t, func(t *testing.T, cl *sr.Client, topic string) {
+		var starting sync.WaitGroup
+		for range 8 {
+			starting.Go(func() {
+				if err := events(cl, topic, account.Kind.Events...).Register(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		starting.Wait()
+	})
+}
+
 func TestRegister_HeldAgainstAllEarlierVersions(t *testing.T) {
 	onEach(t, func(t *testing.T, cl *sr.Client, topic string) {
 		typ := depositedType(t)
