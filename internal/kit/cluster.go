@@ -2,12 +2,15 @@ package kit
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/internal/process"
@@ -119,6 +122,69 @@ func (c *KafkaCluster) signal(n int, sig syscall.Signal) {
 	if err := syscall.Kill(s.run.Pid(), sig); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+// Trouble does something to one of the brokers for up to three seconds, and tells what it did: four rounds of five it is the link that is
+// cut or slow, else the broker is killed and restarted, or stands still past its session. All is well again when it returns.
+func (c *KafkaCluster) Trouble(r *rand.Rand, round int) string {
+	c.t.Helper()
+	n, lasts := r.IntN(c.Size()), time.Duration(r.IntN(3000))*time.Millisecond
+	switch {
+	case round%5 < 4:
+		return c.cut(n, linkFaults[r.IntN(len(linkFaults))], lasts, r.IntN(2) == 0)
+	case r.IntN(3) > 0:
+		c.Kill9(n)
+		<-time.After(lasts)
+		c.Restart(n)
+		return "killed"
+	}
+	c.Pause(n)
+	<-time.After(lasts + 4*time.Second) // past its session: the others take its partitions
+	c.Continue(n)
+	return "stood still"
+}
+
+const afterEndTxn = "cut after an EndTxn"
+
+var linkFaults = []string{"cut", "requests cut", "answers cut", "slow", afterEndTxn, afterEndTxn}
+
+// cut does something to the link to a broker for a time, then either delivers what was held or breaks the connections.
+func (c *KafkaCluster) cut(n int, fault string, lasts time.Duration, deliver bool) string {
+	link := c.links[n]
+	switch fault {
+	case "cut":
+		link.Cut()
+	case "requests cut":
+		link.CutRequests()
+	case "answers cut":
+		link.CutAnswers()
+	case "slow":
+		link.Slow(lasts/20, 20_000)
+	case afterEndTxn: // whichever coordinates the transaction that is the first to end
+		var hits [3]<-chan struct{}
+		for n := range hits {
+			hits[n] = c.links[n].CutAfter((&kmsg.EndTxnRequest{}).Key())
+		}
+		select {
+		case <-hits[0]:
+		case <-hits[1]:
+		case <-hits[2]:
+		case <-time.After(startTimeout):
+			return "no EndTxn came"
+		}
+		<-time.After(lasts)
+		for n := range hits {
+			c.links[n].Reset()
+		}
+		return fault
+	}
+	<-time.After(lasts)
+	if deliver {
+		link.Heal()
+		return fault + ", delivered"
+	}
+	link.Reset()
+	return fault + ", broken"
 }
 
 // peers are the brokers of a cluster.
