@@ -42,8 +42,15 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	kit.Start(t, kit.UseKafka, kit.UseRegistry, kit.UsePostgres)
+	return houseOn(t, kit.Kafka(t).Brokers())
+}
+
+// houseOn is a house on brokers of the test's own.
+func houseOn(t *testing.T, brokers []string) *house {
+	t.Helper()
+	kit.Start(t, kit.UseRegistry, kit.UsePostgres)
 	return &house{
-		t: t, brokers: kit.Kafka(t).Brokers(), registry: schemas.NewRegistry(kit.Registry(t).Client(t)), prefix: kit.Prefix(t),
+		t: t, brokers: brokers, registry: schemas.NewRegistry(kit.Registry(t).Client(t)), prefix: kit.Prefix(t),
 		url: kit.Postgres(t).URL(), log: slog.New(slog.NewTextHandler(testLog{t}, nil)),
 	}
 }
@@ -94,6 +101,14 @@ func (h *house) producer() (stop func()) {
 		SessionTimeout: 6 * time.Second, TransactionTimeout: 10 * time.Second, Logger: h.log,
 	}, bank.Account)
 	return h.run("producer", p.Ready, p.Run)
+}
+
+// client is one that runs until the test ends.
+func (h *house) client() *producer.Client {
+	h.t.Helper()
+	c := producer.NewClient(producer.ClientConfig{Brokers: h.brokers, Registry: h.registry, TopicPrefix: h.prefix, Logger: h.log}, bank.Account)
+	h.run("client", c.Ready, c.Run)
+	return c
 }
 
 func (h *house) projector(p projector.Projection) (stop func()) {

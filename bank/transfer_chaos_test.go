@@ -68,19 +68,27 @@ var mortalRole = process.Role{Name: "mortal-producer", Run: func(ctx context.Con
 		dies("reply to " + leg)
 		return replied(s, r, m)
 	}
+	brokers := strings.Split(args[0], ",")
 	return producer.New(producer.Config{
-		Brokers: strings.Split(args[0], ","), Registry: schemas.NewRegistry(cl), TopicPrefix: args[2], Partitions: 4, Replication: 1, MinInsync: 1,
+		Brokers: brokers, Registry: schemas.NewRegistry(cl), TopicPrefix: args[2], Partitions: 4, Replication: int16(len(brokers)), MinInsync: max(1, len(brokers)-1),
 		SessionTimeout: 6 * time.Second, TransactionTimeout: 10 * time.Second, Window: time.Second, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}, rules).Run(ctx)
 }}
 
+// spawn starts such a producer.
+func (h *house) spawn(dir string) (*process.Process, error) {
+	return process.Start(context.Background(), process.Spec{
+		Role: mortalRole.Name, Args: []string{strings.Join(h.brokers, ","), kit.Registry(h.t).URL(), h.prefix, dir}, Log: testLog{h.t},
+	})
+}
+
 // mortal keeps such a producer alive: who dies is replaced, until stop.
-func (h *house) mortal(registry, dir string) (stop func()) {
+func (h *house) mortal(dir string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
 		for ctx.Err() == nil {
-			p, err := process.Start(context.Background(), process.Spec{Role: mortalRole.Name, Args: []string{strings.Join(h.brokers, ","), registry, h.prefix, dir}, Log: testLog{h.t}})
+			p, err := h.spawn(dir)
 			if err != nil {
 				h.t.Error(err)
 				return
@@ -104,10 +112,11 @@ type told struct {
 	balances                    map[string]int64
 	paidIn                      int64 // by deposits from outside
 	refunds, credits            map[string]int
+	began                       map[string]time.Time // target → when money first left for it
 }
 
 func (h *house) tell() (said told, err error) {
-	said = told{ended: map[string]string{}, balances: map[string]int64{}, refunds: map[string]int{}, credits: map[string]int{}}
+	said = told{ended: map[string]string{}, balances: map[string]int64{}, refunds: map[string]int{}, credits: map[string]int{}, began: map[string]time.Time{}}
 	serde := schemas.NewSerde(schemas.NewCodec(h.registry), h.topics().Events, schemas.FullTransitive, account.Kind.Events...)
 	for _, rec := range h.records(h.topics().Events) {
 		e, err := serde.Decode(context.Background(), rec.Value)
@@ -139,6 +148,9 @@ func (h *house) tell() (said told, err error) {
 			said.balances[id] -= e.AmountMinor
 		case *account.TransferStarted:
 			said.started++
+			if at, ok := said.began[e.Target]; !ok || rec.Timestamp.Before(at) {
+				said.began[e.Target] = rec.Timestamp
+			}
 		case *account.TransferStalled:
 			said.stalled++
 		case *account.TransferLegCancelled:
@@ -221,10 +233,11 @@ func (h *house) records(topic string) (all []*kgo.Record) {
 // settled waits until what the input topics hold is processed.
 func (h *house) settled() {
 	h.t.Helper()
+	adm := kadm.NewClient(h.kafka())
 	h.await("all to be processed", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		committed, err := kadm.NewClient(h.kafka()).FetchOffsets(ctx, producer.Group(h.prefix, "account"))
+		committed, err := adm.FetchOffsets(ctx, producer.Group(h.prefix, "account"))
 		if err != nil {
 			return err
 		}
@@ -233,6 +246,45 @@ func (h *house) settled() {
 				if at, _ := committed.Lookup(topic, rec.Partition); at.At <= rec.Offset {
 					return fmt.Errorf("%s/%d is processed to %d, there is %d", topic, rec.Partition, at.At, rec.Offset)
 				}
+			}
+		}
+		return nil
+	})
+}
+
+// awaitTopics waits for a producer to have made its topics.
+func (h *house) awaitTopics() {
+	h.t.Helper()
+	adm := kadm.NewClient(h.kafka())
+	h.await("topics", func() error {
+		details, err := adm.ListTopics(context.Background(), h.topics().Commands, h.topics().Replies)
+		return errors.Join(err, details.Error())
+	})
+}
+
+// toldByStores fills Postgres and ClickHouse, and checks that they say what the log says.
+func (h *house) toldByStores(transfers int) {
+	h.t.Helper()
+	kit.Start(h.t, kit.UseClickHouse)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	rows, columns := postgres.New(postgres.Config{URL: h.url}), clickhouse.New(clickhouse.Config{URL: kit.ClickHouse(h.t).URL(), DatabasePrefix: strings.TrimSuffix(h.prefix, ".") + "_"})
+	h.t.Cleanup(rows.Close)
+	h.t.Cleanup(columns.Close)
+	sinks := map[string]projector.Sink{"postgres": rows, "clickhouse": columns}
+	projections := []projector.Projection{bank.AccountSummary, bank.TransactionHistory, bank.TransferStatus, bank.Analytics}
+	for _, p := range projections {
+		worker := projector.New(projector.Config{Client: []kgo.Opt{kgo.SeedBrokers(h.brokers...)}, Registry: h.registry, TopicPrefix: h.prefix, Logger: h.log}, p, sinks[p.StoreName()])
+		h.run(p.ProjectionName(), worker.Ready, worker.Run)
+	}
+	h.await("the tables to be equal with the log", func() error {
+		report, err := verify.Verify(ctx, verify.Config{Client: []kgo.Opt{kgo.SeedBrokers(h.brokers...)}, Registry: h.registry, TopicPrefix: h.prefix, Sinks: sinks}, projections...)
+		if err != nil {
+			return err
+		}
+		for _, p := range report.Projections {
+			if p.Behind > 0 || p.Findings > 0 || p.Projection == bank.TransferStatus.Name && p.Rows != int64(transfers) {
+				return fmt.Errorf("%+v", p)
 			}
 		}
 		return nil
@@ -250,13 +302,9 @@ func TestP1P2P13_Transfers_KilledBetweenEveryTwoHops_NoCentMadeOrLost(t *testing
 			t.Fatal(err)
 		}
 	}
-	stop := h.mortal(kit.Registry(t).URL(), dir)
-	h.await("topics", func() error {
-		details, err := kadm.NewClient(h.kafka()).ListTopics(t.Context(), h.topics().Commands, h.topics().Replies)
-		return errors.Join(err, details.Error())
-	})
-	client := producer.NewClient(producer.ClientConfig{Brokers: h.brokers, Registry: h.registry, TopicPrefix: h.prefix, Logger: h.log}, bank.Account)
-	h.run("client", client.Ready, client.Run)
+	stop := h.mortal(dir)
+	h.awaitTopics()
+	client := h.client()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	const accounts, amount = 10, 100_000
@@ -339,26 +387,5 @@ func TestP1P2P13_Transfers_KilledBetweenEveryTwoHops_NoCentMadeOrLost(t *testing
 	}
 	stop()
 
-	// The stores say what the log says.
-	rows, columns := postgres.New(postgres.Config{URL: h.url}), clickhouse.New(clickhouse.Config{URL: kit.ClickHouse(t).URL(), DatabasePrefix: strings.TrimSuffix(h.prefix, ".") + "_"})
-	t.Cleanup(rows.Close)
-	t.Cleanup(columns.Close)
-	sinks := map[string]projector.Sink{"postgres": rows, "clickhouse": columns}
-	projections := []projector.Projection{bank.AccountSummary, bank.TransactionHistory, bank.TransferStatus, bank.Analytics}
-	for _, p := range projections {
-		worker := projector.New(projector.Config{Client: []kgo.Opt{kgo.SeedBrokers(h.brokers...)}, Registry: h.registry, TopicPrefix: h.prefix, Logger: h.log}, p, sinks[p.StoreName()])
-		h.run(p.ProjectionName(), worker.Ready, worker.Run)
-	}
-	h.await("the tables to be equal with the log", func() error {
-		report, err := verify.Verify(ctx, verify.Config{Client: []kgo.Opt{kgo.SeedBrokers(h.brokers...)}, Registry: h.registry, TopicPrefix: h.prefix, Sinks: sinks}, projections...)
-		if err != nil {
-			return err
-		}
-		for _, p := range report.Projections {
-			if p.Behind > 0 || p.Findings > 0 || p.Projection == bank.TransferStatus.Name && p.Rows != int64(transfers) {
-				return fmt.Errorf("%+v", p)
-			}
-		}
-		return nil
-	})
+	h.toldByStores(transfers)
 }
