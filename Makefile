@@ -97,7 +97,7 @@ bench-write: ## the write side beside the bare client and Kafka Streams on Apach
 .PHONY: chaos
 chaos: ## producers and brokers killed, stopped and continued under load for CHAOS_TIME=10m each; CHAOS_SEED=n repeats a run's decisions
 	@CHAOS_TIME=$(or $(CHAOS_TIME),10m) CLUSTER_CHAOS_TIME=$(or $(CHAOS_TIME),10m) CHAOS_SEED=$(or $(CHAOS_SEED),1) \
-		go test -race -count=1 -v -timeout 4h -run 'Chaos|BrokersOfAClusterKilled' ./producer
+		go test -race -count=1 -v -p 1 -timeout 4h -run 'Chaos|BrokersOfAClusterKilled' ./producer ./bank
 
 .PHONY: fuzz
 fuzz: ## each fuzzed decoder for FUZZ_TIME=1m, one after another; FUZZ=regexp picks some
