@@ -235,10 +235,8 @@ func TestP5_DeadLetters_AreShownRetriedOnceAndDropped(t *testing.T) {
 	if out := s.must(0, "dlq", "drop", "--all", "--code", "bad_key"); !strings.Contains(out, open[key].ID+" dropped") {
 		t.Errorf("drop prints %q", out)
 	}
-	s.must(0, "dlq", "drop", s.letters()[unreadable].ID)
-	if left := s.letters(); len(left) != 0 {
-		t.Errorf("at the end there are %v", left)
-	}
+	s.must(0, "dlq", "drop", s.letter(unreadable).ID)
+	s.noLetters()
 	if out := s.must(0, "dlq", "list", "--settled"); strings.Count(out, " retried ") != 3 || strings.Count(out, " dropped ") != 2 {
 		t.Errorf("list --settled prints\n%s", out)
 	}
@@ -284,7 +282,7 @@ func TestDeadLetterRetried_GoesBackToWhereItWasRead(t *testing.T) {
 	s.must(0, "dlq", "retry", "--all")
 	s.await(attempts(2))
 	for id, topic := range map[string]string{inner: s.topics.Internal, forged: s.topics.Commands} {
-		if out := s.must(0, "dlq", "show", s.letters()[id].ID, "--json"); !strings.Contains(out, `"value": "`+topic+`"`) {
+		if out := s.must(0, "dlq", "show", s.letter(id).ID, "--json"); !strings.Contains(out, `"value": "`+topic+`"`) {
 			t.Errorf("%s was not retried by %s:\n%s", id, topic, out)
 		}
 	}
@@ -296,7 +294,7 @@ func TestP2_DeadLetterRetriedByMany_IsPublishedOnce(t *testing.T) {
 	s.must(0, "publish", "account", "OpenAccount", "--id", "ann", `{"owner":"ann","currency":"EUR"}`, "--timeout", "60s")
 	s.must(5, "publish", "account", "DepositMoney", "--id", "ann", "--command-id", "pay-1", `{"amount_minor":7}`)
 	s.broken.Store(false)
-	id := s.letters()["pay-1"].ID
+	id := s.letter("pay-1").ID
 	var done atomic.Int32
 	var group sync.WaitGroup
 	for range 4 {
@@ -319,9 +317,7 @@ func TestP2_DeadLetterRetriedByMany_IsPublishedOnce(t *testing.T) {
 	if done.Load() != 1 {
 		t.Errorf("%d say that they have retried it", done.Load())
 	}
-	if n := s.published("pay-1"); n != 2 {
-		t.Errorf("the command was published %d times, wanted twice: once by its sender", n)
-	}
+	s.publishedTwice("pay-1")
 }
 
 // An operator who died halfway leaves nothing behind: the next one aborts it, and does the whole.
@@ -330,7 +326,7 @@ func TestP2_DeadLetterRetriedByOneWhoDied_IsPublishedOnceByTheNext(t *testing.T)
 	s.must(0, "publish", "account", "OpenAccount", "--id", "ann", `{"owner":"ann","currency":"EUR"}`, "--timeout", "60s")
 	s.must(5, "publish", "account", "DepositMoney", "--id", "ann", "--command-id", "pay-1", `{"amount_minor":7}`)
 	s.broken.Store(false)
-	id := s.letters()["pay-1"].ID
+	id := s.letter("pay-1").ID
 	prefix := strings.TrimSuffix(s.topics.Events, "account.events")
 	dead := kit.Kafka(t).Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID(rights.DeadLetterTransactions(prefix, "account")))
 	if err := dead.BeginTransaction(); err != nil {
@@ -351,12 +347,43 @@ func TestP2_DeadLetterRetriedByOneWhoDied_IsPublishedOnceByTheNext(t *testing.T)
 		t.Errorf("while it is undecided, list shows %+v", l)
 	}
 	s.must(0, "dlq", "retry", id)
-	if n := s.published("pay-1"); n != 2 {
-		t.Errorf("the command was published %d times, wanted twice: once by its sender", n)
-	}
-	if left := s.letters(); len(left) != 0 {
-		t.Errorf("there are still %v", left)
-	}
+	s.publishedTwice("pay-1")
+	s.noLetters()
+}
+
+// noLetters waits until no letter is open, and letter for the one of a command. A moment may pass before what is committed can be read.
+func (s *shop) noLetters() {
+	s.t.Helper()
+	s.await(func() error {
+		if left := s.letters(); len(left) != 0 {
+			return fmt.Errorf("there are still %v", left)
+		}
+		return nil
+	})
+}
+
+func (s *shop) letter(command string) (found foundLetter) {
+	s.t.Helper()
+	s.await(func() error {
+		if found = s.letters()[command]; found.ID == "" {
+			return fmt.Errorf("%s is no dead letter", command)
+		}
+		return nil
+	})
+	return found
+}
+
+// publishedTwice waits until a command was published a second time.
+func (s *shop) publishedTwice(id string) {
+	s.t.Helper()
+	s.await(func() error {
+		if n := s.published(id); n < 2 {
+			return fmt.Errorf("the command was published %d times, wanted twice: once by its sender", n)
+		} else if n > 2 {
+			s.t.Fatalf("the command was published %d times", n)
+		}
+		return nil
+	})
 }
 
 // published counts the committed commands under an id.
