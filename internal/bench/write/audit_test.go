@@ -23,35 +23,48 @@ type trail struct {
 type digests [partitions]uint64
 
 // audit reads back what was written for the commands of a prefix: none may have done less work than another, or more. There is a reply
-// to each command and an event for each that was accepted (once: a repetition gets the first reply again), and the sequences of each account have no gaps.
-func (p *plant) audit(r result, prefix string) (t trail) {
-	topics := schemas.TopicsOf(prefix, "account")
-	serde := schemas.NewSerde(schemas.NewCodec(p.registry), topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType)
+// to each command and an event for each that was accepted (once: a repetition gets the first reply again).
+func (p *plant) audit(r result, prefix string) *trail {
+	var t trail
 	var events, replies, accepted int64
+	t.events = p.auditEvents(r, prefix, func(*kgo.Record) { events++ })
+	t.replies = p.auditReplies(r, prefix, func(reply *ledgerline.Reply) {
+		replies++
+		if reply.Outcome == producer.Accepted && !reply.Duplicate {
+			accepted++
+		}
+	})
+	if commands := p.end(schemas.TopicsOf(prefix, "account").Commands); replies != commands || events != accepted {
+		p.b.Fatalf("%s: %d commands have %d replies, %d of them accepted, and %d events", r, commands, replies, accepted, events)
+	}
+	return &t
+}
+
+// auditEvents reads all events: each in its partition, and the sequences of each account have no gaps.
+func (p *plant) auditEvents(r result, prefix string, each func(*kgo.Record)) digests {
 	sequences := map[string]int64{}
-	t.events = p.digest(topics.Events, prefix, func(rec *kgo.Record) {
-		events++
+	return p.digest(schemas.TopicsOf(prefix, "account").Events, prefix, func(rec *kgo.Record) {
 		id, text, _ := strings.Cut(string(rec.Key), "/")
 		sequence, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || sequence != sequences[id]+1 || schemas.Partition(id, partitions) != rec.Partition {
 			p.b.Fatalf("%s: event %s in partition %d at offset %d follows sequence %d", r, rec.Key, rec.Partition, rec.Offset, sequences[id])
 		}
 		sequences[id] = sequence
+		each(rec)
 	})
-	t.replies = p.digest(topics.Replies, prefix, func(rec *kgo.Record) {
-		replies++
+}
+
+// auditReplies reads all replies.
+func (p *plant) auditReplies(r result, prefix string, each func(*ledgerline.Reply)) digests {
+	topics := schemas.TopicsOf(prefix, "account")
+	serde := schemas.NewSerde(schemas.NewCodec(p.registry), topics.Replies, schemas.ForwardTransitive, ledgerline.ReplyType)
+	return p.digest(topics.Replies, prefix, func(rec *kgo.Record) {
 		reply, err := serde.Decode(p.b.Context(), rec.Value)
 		if err != nil {
 			p.b.Fatalf("%s: reply in partition %d at offset %d: %v", r, rec.Partition, rec.Offset, err)
 		}
-		if reply.Outcome == producer.Accepted && !reply.Duplicate {
-			accepted++
-		}
+		each(reply)
 	})
-	if commands := p.end(topics.Commands); replies != commands || events != accepted {
-		p.b.Fatalf("%s: %d commands have %d replies, %d of them accepted, and %d events", r, commands, replies, accepted, events)
-	}
-	return t
 }
 
 // digest reads all that is committed in a topic. The time of the commands and the prefix of the topics are left out of the digests: they

@@ -15,18 +15,16 @@ import (
 
 // bare runs the loop without a platform over a backlog.
 func (p *plant) bare(sessions int, prefix string, as shape) result {
-	return p.run(nameBare, sessionsSetting(sessions), prefix, prefix+"bare", func() running {
-		var stops []func()
-		for n := range sessions {
-			stops = append(stops, p.startBare(n, prefix, as))
-		}
-		return within(func() {
-			for _, stop := range stops {
-				stop()
-			}
-		})
-	})
+	j := p.commandsOf(prefix, bareGroup(prefix))
+	j.who, j.setting = nameBare, sessionsSetting(sessions)
+	return p.run(j, func() running { return p.startBare(sessions, prefix, as) })
 }
+
+func (p *plant) startBare(sessions int, prefix string, as shape) running {
+	return p.startLoops(sessions, prefix, []string{schemas.TopicsOf(prefix, "account").Commands}, func() decider { return as.decider(prefix) }, func(int) {})
+}
+
+func bareGroup(prefix string) string { return prefix + "bare" }
 
 func sessionsSetting(n int) string {
 	if n == 1 {
@@ -35,13 +33,28 @@ func sessionsSetting(n int) string {
 	return strconv.Itoa(n) + " sessions"
 }
 
-// startBare starts the loop without a platform, the nth member of its group: an event, a reply and its share of snapshots a command, a map
-// of balances. Names in headers and replies are each command's own: a thousand equal records would be compressed to half of what the
-// others have to send.
-func (p *plant) startBare(nth int, prefix string, as shape) (stop func()) {
-	topics, group := schemas.TopicsOf(prefix, "account"), prefix+"bare"
+// decider is what a loop without a platform knows: which records a record leads to.
+type decider func(rec *kgo.Record, produce func(*kgo.Record))
+
+// startLoops starts the loop without a platform in several sessions of one group, each with a memory of its own. They tell how many records
+// each of their transactions has processed.
+func (p *plant) startLoops(sessions int, prefix string, inputs []string, remembering func() decider, committed func(records int)) running {
+	var stops []func()
+	for n := range sessions {
+		stops = append(stops, p.startLoop(n, prefix, inputs, remembering(), committed))
+	}
+	return within(func() {
+		for _, stop := range stops {
+			stop()
+		}
+	})
+}
+
+// startLoop starts the nth.
+func (p *plant) startLoop(nth int, prefix string, inputs []string, decide decider, committed func(records int)) (stop func()) {
+	group := bareGroup(prefix)
 	gts, err := kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(p.brokers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topics.Commands), kgo.TransactionalID(group+strconv.Itoa(nth)), kgo.Balancers(kgo.RangeBalancer()),
+		kgo.SeedBrokers(p.brokers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(inputs...), kgo.TransactionalID(group+strconv.Itoa(nth)), kgo.Balancers(kgo.RangeBalancer()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000), kgo.MetadataMinAge(10*time.Millisecond),
 	)
@@ -50,13 +63,12 @@ func (p *plant) startBare(nth int, prefix string, as shape) (stop func()) {
 	}
 	return p.background(func(ctx context.Context) {
 		defer gts.Close()
-		balances, owed := map[string]int64{}, 0.0
-		before, after := around(as.reply)
 		failed := func(_ *kgo.Record, err error) {
 			if err != nil && ctx.Err() == nil {
 				p.b.Error(err)
 			}
 		}
+		produce := func(rec *kgo.Record) { gts.Produce(ctx, rec, failed) }
 		for ctx.Err() == nil {
 			fetches := gts.PollRecords(ctx, 10_000)
 			if fetches.NumRecords() == 0 {
@@ -66,25 +78,53 @@ func (p *plant) startBare(nth int, prefix string, as shape) (stop func()) {
 				p.b.Error(err)
 				return
 			}
-			fetches.EachRecord(func(r *kgo.Record) {
-				id := string(r.Key)
-				balances[id]++
-				name := strconv.AppendInt(append(append([]byte("account/"), id...), '/'), balances[id], 10)
-				place := strconv.AppendInt(append(strconv.AppendInt(append(append(make([]byte, 0, 48), r.Topic...), '/'), int64(r.Partition), 10), '/'), r.Offset, 10)
-				hash := strconv.AppendUint(make([]byte, 0, 16), xxhash.Sum64(r.Value), 16)
-				reply := append(append(binary.AppendVarint(append(make([]byte, 0, 96), before...), int64(len(place))), place...), after...)
-				gts.Produce(ctx, &kgo.Record{Topic: topics.Events, Partition: r.Partition, Key: name[len("account/"):], Value: as.event.Value, Headers: own(as.event.Headers, name, place, hash)}, failed)
-				gts.Produce(ctx, &kgo.Record{Topic: topics.Replies, Partition: r.Partition, Key: r.Key, Value: reply, Headers: own(as.reply.Headers, place, nil, hash)}, failed)
-				for owed += as.snapshots; owed >= 1; owed-- {
-					gts.Produce(ctx, &kgo.Record{Topic: topics.Snapshots, Partition: r.Partition, Key: r.Key, Value: as.event.Value}, failed)
-				}
-			})
-			if _, err := gts.End(ctx, kgo.TryCommit); err != nil && ctx.Err() == nil {
+			fetches.EachRecord(func(rec *kgo.Record) { decide(rec, produce) })
+			switch done, err := gts.End(ctx, kgo.TryCommit); {
+			case done:
+				committed(fetches.NumRecords())
+			case err != nil && ctx.Err() == nil:
 				p.b.Error(err)
 				return
 			}
 		}
 	})
+}
+
+// decider of a loop that writes an event, a reply and its share of snapshots a command, from a map of balances. Names in headers and replies
+// are each command's own: a thousand equal records would be compressed to half of what the others have to send.
+func (as shape) decider(prefix string) decider {
+	topics := schemas.TopicsOf(prefix, "account")
+	balances, owed := map[string]int64{}, 0.0
+	before, after := around(as.reply)
+	return func(r *kgo.Record, produce func(*kgo.Record)) {
+		id := string(r.Key)
+		balances[id]++
+		event, place, hash := eventName(id, balances[id]), placeOf(r), hashOf(r)
+		produce(&kgo.Record{Topic: topics.Events, Partition: r.Partition, Key: event[len("account/"):], Value: as.event.Value, Headers: own(slices.Clone(as.event.Headers), names{id: event, cause: place, hash: hash})})
+		produce(&kgo.Record{Topic: topics.Replies, Partition: r.Partition, Key: r.Key, Value: naming(before, place, after), Headers: own(slices.Clone(as.reply.Headers), names{id: place, hash: hash})})
+		for owed += as.snapshots; owed >= 1; owed-- {
+			produce(&kgo.Record{Topic: topics.Snapshots, Partition: r.Partition, Key: r.Key, Value: as.event.Value})
+		}
+	}
+}
+
+// eventName is "account/<id>/<sequence>", which ends in the event's key.
+func eventName(id string, sequence int64) []byte {
+	return strconv.AppendInt(append(append([]byte("account/"), id...), '/'), sequence, 10)
+}
+
+// placeOf is where a record stands, as those that it causes name it.
+func placeOf(r *kgo.Record) []byte {
+	return strconv.AppendInt(append(strconv.AppendInt(append(append(make([]byte, 0, 48), r.Topic...), '/'), int64(r.Partition), 10), '/'), r.Offset, 10)
+}
+
+func hashOf(r *kgo.Record) []byte {
+	return strconv.AppendUint(make([]byte, 0, 16), xxhash.Sum64(r.Value), 16)
+}
+
+// naming is the value of a reply to a command.
+func naming(before, command, after []byte) []byte {
+	return append(append(binary.AppendVarint(append(make([]byte, 0, 96), before...), int64(len(command))), command...), after...)
 }
 
 // around is a reply's value before and after the id of its command, its first field.
@@ -94,17 +134,27 @@ func around(reply *kgo.Record) (before, after []byte) {
 	return reply.Value[:schema], reply.Value[schema+n+int(length):]
 }
 
-// own are the headers of a record with those that differ from record to record.
-func own(all []kgo.RecordHeader, id, cause, hash []byte) []kgo.RecordHeader {
-	all = slices.Clone(all)
+// names are what differs from record to record in headers; nil is left as it is.
+type names struct{ id, cause, hash, correlation, sent []byte }
+
+// own writes them into headers that nobody else has.
+func own(all []kgo.RecordHeader, n names) []kgo.RecordHeader {
 	for i := range all {
+		var value []byte
 		switch all[i].Key {
 		case schemas.HeaderID:
-			all[i].Value = id
+			value = n.id
 		case schemas.HeaderCausationID:
-			all[i].Value = cause
+			value = n.cause
 		case schemas.HeaderCommandHash:
-			all[i].Value = hash
+			value = n.hash
+		case schemas.HeaderCorrelationID:
+			value = n.correlation
+		case schemas.HeaderSent:
+			value = n.sent
+		}
+		if value != nil {
+			all[i].Value = value
 		}
 	}
 	return all

@@ -19,10 +19,11 @@ import (
 
 // ledgerline runs a producer with the bank's rules over a backlog.
 func (p *plant) ledgerline(sessions int, prefix, state string) result {
-	counted := prometheus.NewRegistry()
-	r := p.run(nameOurs, sessionsSetting(sessions), prefix, producer.Group(prefix, "account"), func() running { return within(p.startLedgerline(sessions, prefix, state, counted)) })
+	counted, j := prometheus.NewRegistry(), p.commandsOf(prefix, producer.Group(prefix, "account"))
+	j.who, j.setting = nameOurs, sessionsSetting(sessions)
+	r := p.run(j, func() running { return within(p.startLedgerline(sessions, prefix, state, counted)) })
 	topics := schemas.TopicsOf(prefix, "account")
-	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(p.end(topics.Commands))}
+	r.shape = shape{event: p.last(topics.Events), reply: p.last(topics.Replies), snapshots: counter(p.b, counted, "ledgerline_producer_snapshots_total") / float64(j.all)}
 	return r
 }
 
@@ -80,24 +81,31 @@ func (p *plant) restart(prefix, state string) (r restarted) {
 	return r
 }
 
-func counter(b *testing.B, reg *prometheus.Registry, name string) float64 {
-	return metric(b, reg, name).GetCounter().GetValue()
+// counter is the sum of a family's counters; 0 before there is one.
+func counter(b *testing.B, reg *prometheus.Registry, name string) (sum float64) {
+	for _, m := range family(b, reg, name) {
+		sum += m.GetCounter().GetValue()
+	}
+	return sum
 }
 
 func gauge(b *testing.B, reg *prometheus.Registry, name string) float64 {
-	return metric(b, reg, name).GetGauge().GetValue()
+	all := family(b, reg, name)
+	if len(all) == 0 {
+		b.Fatalf("no metric %s", name)
+	}
+	return all[0].GetGauge().GetValue()
 }
 
-func metric(b *testing.B, reg *prometheus.Registry, name string) *dto.Metric {
+func family(b *testing.B, reg *prometheus.Registry, name string) []*dto.Metric {
 	families, err := reg.Gather()
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0]
+			return f.GetMetric()
 		}
 	}
-	b.Fatalf("no metric %s", name)
 	return nil
 }

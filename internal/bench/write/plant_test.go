@@ -137,10 +137,16 @@ func (p *plant) topics(prefix string) {
 	}
 }
 
-// copied gives the same commands under another prefix. Schema ids are those of the registry, whatever the topic.
+// copied gives the same commands under another prefix.
 func (p *plant) copied(from string) (prefix string) {
 	prefix = kit.Prefix(p.b)
 	p.topics(prefix)
+	p.copyTo(prefix, from)
+	return prefix
+}
+
+// copyTo publishes the commands of one prefix under another. Schema ids are those of the registry, whatever the topic.
+func (p *plant) copyTo(prefix, from string) {
 	source, target := schemas.TopicsOf(from, "account").Commands, schemas.TopicsOf(prefix, "account").Commands
 	cl := kit.Kafka(p.b).Client(p.b, kgo.ConsumeTopics(source), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer cl.Close()
@@ -156,7 +162,6 @@ func (p *plant) copied(from string) (prefix string) {
 		})
 	}
 	p.flush()
-	return prefix
 }
 
 // drop removes the topics of a prefix, so that a long contest does not fill the disk.
@@ -188,10 +193,8 @@ func (p *plant) end(topic string) (n int64) {
 	return n
 }
 
-// watch waits until a group has committed all commands of a prefix, and gives the rates. dead says why nobody works on them any more.
-func (p *plant) watch(prefix, group string, started time.Time, dead func() error) (rate, steady float64) {
-	topic := schemas.TopicsOf(prefix, "account").Commands
-	all := p.end(topic)
+// watch waits until a job is done, and gives the rates. dead says why nobody works on it any more.
+func (p *plant) watch(j job, started time.Time, dead func() error) (rate, steady float64) {
 	type sample struct {
 		at   time.Time
 		done int64
@@ -201,29 +204,23 @@ func (p *plant) watch(prefix, group string, started time.Time, dead func() error
 		if err := dead(); err != nil {
 			p.b.Fatal(err)
 		}
-		offsets, err := p.adm.FetchOffsets(p.b.Context(), group)
+		done, err := j.done()
 		if err != nil && (time.Since(started) > time.Minute || p.b.Context().Err() != nil) { // the first group has to wait for its topic
 			p.b.Fatal(err)
 		}
-		var done int64
-		offsets.Each(func(o kadm.OffsetResponse) {
-			if o.Topic == topic && o.At > 0 {
-				done += o.At
-			}
-		})
 		now := sample{time.Now(), done}
-		if first.done == 0 && done > all/10 {
+		if first.done == 0 && done > j.all/10 {
 			first = now
 		}
-		if done <= all*9/10 {
+		if done <= j.all*9/10 {
 			last = now
 		}
-		if done >= all {
+		if done >= j.all {
 			took := now.at.Sub(started).Seconds()
 			if last.done <= first.done { // too quick to look at twice
-				return float64(all) / took, float64(all) / took
+				return float64(j.all) / took, float64(j.all) / took
 			}
-			return float64(all) / took, float64(last.done-first.done) / last.at.Sub(first.at).Seconds()
+			return float64(j.all) / took, float64(last.done-first.done) / last.at.Sub(first.at).Seconds()
 		}
 		<-time.After(20 * time.Millisecond)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
 // Who is measured.
@@ -23,10 +25,10 @@ const (
 type result struct {
 	who     string
 	setting string  // where several are tried
-	rate    float64 // commands/s from the start of the process
-	steady  float64 // commands/s between a tenth and nine tenths
-	cpu     float64 // of the contender's process, seconds a million commands
-	bytes   float64 // that the broker's logs have grown by, a million commands
+	rate    float64 // commands/s, or transfers/s, from the start of the process
+	steady  float64 // the same between a tenth and nine tenths
+	cpu     float64 // of the contender's process, seconds a million
+	bytes   float64 // that the broker's logs have grown by, a million
 	shape   shape
 }
 
@@ -55,17 +57,42 @@ func within(stop func()) running {
 	return running{stop: stop, cpu: cpuSeconds, dead: func() error { return nil }}
 }
 
-// run lets a contender work off all commands of a prefix.
-func (p *plant) run(who, setting, prefix, group string, start func() running) result {
-	r := result{who: who, setting: setting}
+// job is what a contender has to do.
+type job struct {
+	who, setting string
+	prefix       string
+	all          int64                 // commands, or what else is counted …
+	done         func() (int64, error) // … and how many of them are done
+	each         int64                 // of these make one of what rates are of; 0 is 1
+}
+
+// commandsOf is the job to work off all commands of a prefix. They are done when a group has committed them.
+func (p *plant) commandsOf(prefix, group string) job {
+	topic := schemas.TopicsOf(prefix, "account").Commands
+	return job{prefix: prefix, all: p.end(topic), done: func() (done int64, err error) {
+		offsets, err := p.adm.FetchOffsets(p.b.Context(), group)
+		offsets.Each(func(o kadm.OffsetResponse) {
+			if o.Topic == topic && o.At > 0 {
+				done += o.At
+			}
+		})
+		return done, err
+	}}
+}
+
+// run lets a contender do a job.
+func (p *plant) run(j job, start func() running) result {
 	contender := start()
-	started, used, stored := time.Now(), contender.cpu(), p.stored(prefix)
-	r.rate, r.steady = p.watch(prefix, group, started, contender.dead)
+	started, used, stored := time.Now(), contender.cpu(), p.stored(j.prefix)
+	rate, steady := p.watch(j, started, contender.dead)
 	used = contender.cpu() - used
 	contender.stop()
-	million := float64(p.end(prefix+"account.commands")) / 1e6
-	r.cpu, r.bytes = used/million, float64(p.stored(prefix)-stored)/million
-	return r
+	each := max(j.each, 1)
+	million := float64(j.all/each) / 1e6
+	return result{
+		who: j.who, setting: j.setting, rate: rate / float64(each), steady: steady / float64(each),
+		cpu: used / million, bytes: float64(p.stored(j.prefix)-stored) / million,
+	}
 }
 
 // stored is the size in bytes of all logs that a contender writes under a prefix, its commands left out, and of Kafka's own that hold

@@ -87,7 +87,9 @@ func (g *program) run(prefix string, s streamsSetting) result {
 	if s.window {
 		who = nameWindow
 	}
-	return g.p.run(who, s.String(), prefix, g.application(prefix), func() running { return g.start(prefix, s) })
+	j := g.p.commandsOf(prefix, g.application(prefix))
+	j.who, j.setting = who, s.String()
+	return g.p.run(j, func() running { return g.start(prefix, s) })
 }
 
 // prove holds its rules and its window against Ledgerline's, with commands that are rejected, repeated, or under an id that was used.
@@ -98,7 +100,7 @@ func (g *program) prove() {
 	setting := standardSetting
 	setting.window = true
 	other := g.run(copied, setting)
-	if g.p.audit(other, copied) != g.p.audit(r, odd) {
+	if *g.p.audit(other, copied) != *g.p.audit(r, odd) {
 		g.p.b.Fatalf("%s wrote other records than %s for commands that are rejected or repeated", other, r)
 	}
 }

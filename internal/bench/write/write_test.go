@@ -13,7 +13,6 @@
 package write
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
@@ -55,7 +54,7 @@ func measure(b *testing.B) {
 		p.drop(prefix)
 	}
 
-	c := contest{p: p}
+	c := contest{p: p, of: "commands", audit: p.audit}
 	r := p.ledgerline(1, ours, b.TempDir())
 	reference := c.add(r, ours)
 	for range 2 { // in turns, for a machine has better and worse minutes
@@ -79,7 +78,6 @@ func measure(b *testing.B) {
 		}
 	}
 
-	c.print()
-	fmt.Println()
+	c.print(p.commands)
 	report(b, "throughput", c.rows(), c.targets())
 }
