@@ -1,12 +1,9 @@
 package ledgerline
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -81,7 +78,7 @@ type benchmarkRun struct {
 	work     *Workload
 	run      string
 	token    string
-	http     *http.Client
+	api      *benchmark.Server
 	lasting  time.Duration
 	rate     float64 // HTTP requests a second
 	commands float64 // commands a second while lag is measured
@@ -136,7 +133,7 @@ A system and its benchmark on one machine share its cores: figures are of both t
 			format = benchmark.YAML
 		}
 		b.work, b.run = a.Domain.Workload, "bench-"+uuid.Must(uuid.NewV7()).String()
-		b.http = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512}}
+		b.api = benchmark.NewServer(a.values.String("api.url"), b.token)
 		rows, err := b.all(cmd.Context(), only)
 		if err != nil && len(rows) == 0 {
 			return err
@@ -247,22 +244,11 @@ func choose(all []measurement, only []string) (chosen []measurement, err error) 
 // requests measures one kind of HTTP request.
 func (b *benchmarkRun) requests(ctx context.Context, r WorkRequest, rate float64) (benchmark.Row, error) {
 	ask := func(ctx context.Context, n int) error {
-		var body any
+		request := benchmark.Request{Method: r.Method, Path: r.Path(b.run, n), Then: r.Then, Came: r.Came}
 		if r.Body != nil {
-			body = r.Body(b.run, n)
+			request.Body = r.Body(b.run, n)
 		}
-		answer, err := b.ask(ctx, r.Method, r.Path(b.run, n), body)
-		if err != nil || r.Then == nil {
-			return err
-		}
-		path, err := r.Then(answer)
-		if err != nil {
-			return err
-		}
-		if answer, err = b.ask(ctx, http.MethodGet, path, nil); err != nil {
-			return err
-		}
-		return r.Came(answer)
+		return b.api.Do(ctx, request)
 	}
 	samples := &benchmark.Samples{}
 	if err := b.first(ctx, ask); err != nil { // a row that fails; others can be measured
@@ -271,38 +257,6 @@ func (b *benchmarkRun) requests(ctx context.Context, r WorkRequest, rate float64
 		samples = benchmark.OpenLoop(ctx, rate, b.lasting, 1000, func(ctx context.Context, n int) error { return ask(ctx, n+1) })
 	}
 	return benchmark.Times(r.Name, benchmark.Milliseconds, r.Target.Seconds()*1000, samples, 0.9), ctx.Err()
-}
-
-// ask sends one request, and gives the body of the answer. One that is not final, and one that says that it failed, is an error.
-func (b *benchmarkRun) ask(ctx context.Context, method, path string, document any) ([]byte, error) {
-	var body io.Reader
-	if document != nil {
-		text, err := json.Marshal(document)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(text)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(b.app.values.String("api.url"), "/")+path, body)
-	if err != nil {
-		return nil, err
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if b.token != "" {
-		req.Header.Set("Authorization", "Bearer "+b.token)
-	}
-	resp, err := b.http.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && (resp.StatusCode < 200 || resp.StatusCode > 299 || resp.StatusCode == http.StatusAccepted) {
-		err = fmt.Errorf("%s %s: %s %.300s", method, req.URL.Path, resp.Status, text)
-	}
-	return text, err
 }
 
 // How long the first request may take to be answered well, while what was prepared gets to where it can be read; and while
