@@ -3,6 +3,7 @@ package write
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/ledgerline-es/ledgerline/internal/kit"
 	"github.com/ledgerline-es/ledgerline/schemas"
 )
 
@@ -39,9 +41,16 @@ type decider func(rec *kgo.Record, produce func(*kgo.Record))
 // startLoops starts the loop without a platform in several sessions of one group, each with a memory of its own. They tell how many records
 // each of their transactions has processed.
 func (p *plant) startLoops(sessions int, prefix string, inputs []string, remembering func() decider, committed func(records int)) running {
-	var stops []func()
+	var all []*kgo.GroupTransactSession
 	for n := range sessions {
-		stops = append(stops, p.startLoop(n, prefix, inputs, remembering(), committed))
+		all = append(all, p.newLoop(n, prefix, inputs))
+	}
+	if sessions > 1 {
+		p.settle(bareGroup(prefix), all)
+	}
+	var stops []func()
+	for _, gts := range all {
+		stops = append(stops, p.startLoop(gts, remembering(), committed))
 	}
 	return within(func() {
 		for _, stop := range stops {
@@ -50,8 +59,7 @@ func (p *plant) startLoops(sessions int, prefix string, inputs []string, remembe
 	})
 }
 
-// startLoop starts the nth.
-func (p *plant) startLoop(nth int, prefix string, inputs []string, decide decider, committed func(records int)) (stop func()) {
+func (p *plant) newLoop(nth int, prefix string, inputs []string) *kgo.GroupTransactSession {
 	group := bareGroup(prefix)
 	gts, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(p.brokers...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(inputs...), kgo.TransactionalID(group+strconv.Itoa(nth)), kgo.Balancers(kgo.RangeBalancer()),
@@ -61,6 +69,30 @@ func (p *plant) startLoop(nth int, prefix string, inputs []string, decide decide
 	if err != nil {
 		p.b.Fatal(err)
 	}
+	return gts
+}
+
+// settle waits until each session has its part of the group's partitions. What a loop remembers does not survive that any of them moves.
+func (p *plant) settle(group string, all []*kgo.GroupTransactSession) {
+	kit.Await(p.b, time.Minute, func() error {
+		groups, err := p.adm.DescribeGroups(p.b.Context(), group)
+		if err == nil {
+			err = groups.Error()
+		}
+		if g := groups[group]; err == nil && (g.State != "Stable" || len(g.Members) != len(all)) {
+			err = fmt.Errorf("group %s is %s, and has %d members of %d", group, g.State, len(g.Members), len(all))
+		}
+		return err
+	})
+	for _, gts := range all {
+		if _, err := gts.End(p.b.Context(), kgo.TryAbort); err != nil { // else it would abort its first transaction, for what was revoked before
+			p.b.Fatal(err)
+		}
+	}
+}
+
+// startLoop starts one session.
+func (p *plant) startLoop(gts *kgo.GroupTransactSession, decide decider, committed func(records int)) (stop func()) {
 	return p.background(func(ctx context.Context) {
 		defer gts.Close()
 		failed := func(_ *kgo.Record, err error) {
