@@ -91,8 +91,8 @@ bench-system: ## `ledgerline benchmark` against the bank on the real servers; BE
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/system
 
 .PHONY: bench-write
-bench-write: ## the write side beside the bare client and Kafka Streams on Apache Kafka; BENCH_COMMANDS=1000000, BENCH_ACCOUNTS=100000, BENCH_RESTORE_ACCOUNTS=1000000, BENCH_STREAMS=off, BENCH_JSON=file
-	@go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench/write
+bench-write: ## the write side, transfers too, beside the bare client and Kafka Streams on Apache Kafka; BENCH=Transfer for a part, BENCH_COMMANDS=1000000, BENCH_ACCOUNTS=100000, BENCH_TRANSFERS=200000, BENCH_RESTORE_ACCOUNTS=1000000, BENCH_STREAMS=off, BENCH_JSON=file
+	@go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 90m ./internal/bench/write
 
 .PHONY: chaos
 chaos: ## producers and brokers killed, stopped and continued under load for CHAOS_TIME=10m each; CHAOS_SEED=n repeats a run's decisions

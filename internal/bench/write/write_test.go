@@ -6,9 +6,14 @@
 //	BENCH_STREAMS="threads=2 commit=1s store=rocksdb; threads=1 commit=5s" BENCH_JVM="-Xmx4g" make bench-write
 //	BENCH_STREAMS=off BENCH_STREAMS_LATENCY=off make bench-write
 //	BENCH_RESTORE_ACCOUNTS=1000000 make bench-write
+//	BENCH=Transfer BENCH_TRANSFERS=200000 make bench-write
+//
+// BENCH is a regexp of the benchmarks that are run: Write, Latency, Restore, Transfers and TransferLatency.
 //
 // Kafka Streams keeps the accounts in a state store, whose changelog stands where Ledgerline has its snapshots. It runs without and with
 // a window store in which repeated commands are found: without, it does what the bare loop does; with it, what Ledgerline does.
+// Transfers are three hops until they are completed, each a record consumed and its records produced in one transaction: beside them the bare
+// loop does three such hops, and four, as Ledgerline does, whose last lets the target forget the transfer.
 // Not compared is what Ledgerline does beyond: senders' numbers, expected versions, forwarding, dead letters, positions in the log.
 package write
 
