@@ -275,6 +275,9 @@ func (c *Client) Publish(ctx context.Context, cmd Command) (*ledgerline.Reply, e
 
 // Send sends a command. It returns before the broker has it; Wait tells.
 func (c *Client) Send(ctx context.Context, cmd Command) (*Pending, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("send a command: %w", err)
+	}
 	select {
 	case <-c.started:
 	case <-c.stopped:
