@@ -41,7 +41,8 @@ type legDocument struct {
 	Letter    string          `json:"letter,omitempty"` // KIND/PARTITION/OFFSET, as dlq names it
 	Error     string          `json:"error,omitempty"`  // why it died, or can't be read
 
-	since time.Time
+	since  time.Time
+	answer bool
 }
 
 // States of what a saga waits for.
@@ -55,7 +56,7 @@ const (
 
 // waiter is the aggregate that waits for it: the one that sent a command, or is answered.
 func (l legDocument) waiter() string {
-	if l.State == legAnswered || l.From == "" {
+	if l.answer || l.From == "" {
 		return l.To
 	}
 	return l.From
@@ -203,6 +204,7 @@ func leg(ctx context.Context, viewer *producer.Viewer, rec *kgo.Record) (l legDo
 	m, ok, err := viewer.Message(ctx, rec)
 	l = legDocument{
 		Saga: m.CorrelationID, From: m.From, To: m.To, CommandID: m.CommandID, Type: schemas.ShortName(m.Type), Data: m.Data, State: legUndecided,
+		answer: m.Answer,
 	}
 	switch {
 	case m.Answer:
@@ -232,7 +234,7 @@ func (log *look) dead(ctx context.Context, def producer.Definition) (legs []legD
 		return nil, err
 	}
 	viewer := log.viewer(def)
-	return legs, box.Each(ctx, func(letter deadletters.Letter) error {
+	err = box.Each(ctx, func(letter deadletters.Letter) error {
 		if letter.Settled != "" || !letter.Internal(log.topics(def.KindName())) {
 			return nil
 		}
@@ -245,6 +247,7 @@ func (log *look) dead(ctx context.Context, def producer.Definition) (legs []legD
 		legs = append(legs, l)
 		return nil
 	})
+	return legs, err
 }
 
 func (a *App) printLegs(legs []legDocument) error {

@@ -57,7 +57,6 @@ type Message struct {
 	Type          string // full Avro name
 	Data          json.RawMessage
 	Answer        bool // it says what became of a command
-	Wanted        bool // its sender waits for an answer
 	Timer         bool // it waited for its time
 }
 
@@ -73,7 +72,7 @@ func (v *Viewer) Message(ctx context.Context, rec *kgo.Record) (m Message, ok bo
 	}
 	m.CommandID, m.From, m.To = text(schemas.HeaderID), senderOf(rec), v.kind+"/"+string(rec.Key)
 	m.CorrelationID = cmp.Or(text(schemas.HeaderCorrelationID), m.CommandID)
-	m.Wanted, m.Timer = text(schemas.HeaderReplyTopic) != "", text(schemas.HeaderTimer) != ""
+	m.Timer = text(schemas.HeaderTimer) != ""
 	if m.Answer = m.Type == ledgerline.ReplyType.Name; m.Answer {
 		reply, err := v.replies.Decode(ctx, rec.Value)
 		if err != nil {
