@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -124,7 +125,8 @@ func TestP13_TargetPartitionDownLongerThanEveryTimeout(t *testing.T) {
 	begin := func(source, target, category string) string {
 		t.Helper()
 		var b transferBody
-		d.post("/transfers", fmt.Sprintf(`{"source":%q,"target":%q,"amount_minor":100,"category":%q}`, source, target, category)).is(201, "").as(&b)
+		position := d.post("/transfers", fmt.Sprintf(`{"source":%q,"target":%q,"amount_minor":100,"category":%q}`, source, target, category)).is(201, "").as(&b).position()
+		d.get("/transfers/"+b.TransferID+"?wait=1m&position="+url.QueryEscape(position)).is(200, "")
 		return b.TransferID
 	}
 	ends := map[string]string{} // transfer → how it is to end
