@@ -1,8 +1,8 @@
 package bank
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +53,9 @@ const (
 	legCancel = "/cancel"
 )
 
-func transferID(source string, sequence int64) string { return fmt.Sprintf("%s:%d", source, sequence) }
+func transferID(source string, sequence int64) string {
+	return source + ":" + strconv.FormatInt(sequence, 10)
+}
 
 // sourceOf is the account that a transfer comes from.
 func sourceOf(transferID string) string {

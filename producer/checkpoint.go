@@ -116,10 +116,13 @@ func (a *agenda) commit(b *book) error {
 		a.eventsEnd = a.last.Offset + 1
 	}
 	for _, rec := range a.kept {
+		b.snapshotsEnd = max(b.snapshotsEnd, rec.Offset+1)
+		if isTimer(rec.Key) { // they have their own way there
+			continue
+		}
 		if err := b.store.stage(rec.Key, rec.Value); err != nil {
 			return err
 		}
-		b.snapshotsEnd = max(b.snapshotsEnd, rec.Offset+1)
 	}
 	a.forget()
 	return nil
@@ -170,6 +173,9 @@ func (b *book) save(n int) error {
 	}
 	behind := len(b.window.unkept)
 	if to.events != b.store.has.events || b.store.full() || behind >= maxUnkept || n < 0 && (to != b.store.has || behind > 0) {
+		if err := b.timers.put(b.store); err != nil {
+			return err
+		}
 		if err := b.window.keep(b.store, &to); err != nil {
 			return err
 		}

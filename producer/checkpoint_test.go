@@ -263,15 +263,35 @@ func (l *partitionLog) fire(timers map[string]timed, balances, versions map[stri
 	l.collect(&c, res, events, replies, ids)
 }
 
-// checkTimers holds what waits against the model.
+// checkTimers holds what waits against the model: what the store has, as what is recent changes it.
 func (l *partitionLog) checkTimers() {
-	has, waiting, next := map[string]timed{}, 0, int64(noTimer)
+	t := &l.book.timers
+	has, stored, waiting, next := map[string]timed{}, map[string]mark{}, 0, int64(noTimer)
 	l.must(l.book.store.each(timerPrefix, func(key string, value []byte) error {
 		timer, err := l.restorer.writer.timers.Decode(context.Background(), value)
-		id, _, _ := strings.Cut(key[len(timerPrefix):], "/")
-		has[id] = timed{timer.Due, timer.Fired}
+		stored[key] = mark{timer.Due, timer.Fired}
 		return err
 	}))
+	if !maps.Equal(stored, t.known) {
+		l.t.Fatalf("the store has %v, known is %v", stored, t.known)
+	}
+	idOf := func(key string) string {
+		id, _, _ := strings.Cut(key[len(timerPrefix):], "/")
+		return id
+	}
+	for key, m := range stored {
+		has[idOf(key)] = timed(m)
+	}
+	for key, r := range t.recent.of {
+		if m, ok := stored[key]; ok != (r.stored != nil) || ok && m != *r.stored {
+			l.t.Fatalf("%s is stored as %+v, which is taken for %+v", key, m, r.stored)
+		}
+		if r.now == nil {
+			delete(has, idOf(key))
+		} else {
+			has[idOf(key)] = timed(*r.now)
+		}
+	}
 	if !maps.Equal(has, l.timers) {
 		l.t.Fatalf("what waits is %v, the model says %v", has, l.timers)
 	}
@@ -281,16 +301,20 @@ func (l *partitionLog) checkTimers() {
 		}
 	}
 	inOrder := 0
-	l.must(l.book.store.due(func(due int64, key string) error {
-		id, _, _ := strings.Cut(key[len(timerPrefix):], "/")
-		if t := has[id]; t.due != due || t.fired {
-			l.t.Fatalf("by time %s is due at %d, its timer says %+v", id, due, t)
+	l.must(l.book.store.due(0, func(due int64, key string) error {
+		if m := stored[key]; m.due != due || m.fired {
+			l.t.Fatalf("by time %s is due at %d, its timer says %+v", key, due, m)
 		}
 		inOrder++
 		return nil
 	}))
-	if t := l.book.timers; inOrder != waiting || t.count != waiting || t.next != next {
-		l.t.Fatalf("%d wait, the first until %d: found by time are %d, counted %d, the first is due at %d", waiting, next, inOrder, t.count, t.next)
+	for _, m := range stored {
+		if !m.fired {
+			inOrder--
+		}
+	}
+	if inOrder != 0 || t.count != waiting || t.next > next {
+		l.t.Fatalf("%d wait, the first until %d: found by time are %d more than are stored, counted %d, the first is due at %d", waiting, next, inOrder, t.count, t.next)
 	}
 }
 

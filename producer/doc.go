@@ -41,6 +41,7 @@
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go
 //	overlooked.go  commands that the client does not fetch
 //	send.go        commands that aggregates send to each other;  received.go: each once, for ever;  timers.go: that wait for their time
+//	recent.go      those of them that the local state does not have yet
 //	trial.go       commands that end the process: counted, decided alone, given up
 //	waiting.go     what Kafka lacks while it takes nothing, told
 //	purge.go       old commands are deleted

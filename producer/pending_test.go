@@ -16,8 +16,8 @@ import (
 	"github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
-// heap is what is alive of it, in bytes. The store's own buffers, which are not of it, are bounded by its options.
-func heap() int64 {
+// alive is what is in use of it, in bytes. The store's own buffers, which are not of it, are bounded by its options.
+func alive() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&m)
@@ -58,16 +58,17 @@ func TestP13_ManyScheduled_TakeBoundedMemory(t *testing.T) {
 				if err := b.commit(); err != nil {
 					t.Fatal(err)
 				}
+				b.writer.slab.reset() // as a transaction does
 			}
 		}
 	}
 	fill(0, all/3)
-	before := heap()
+	before := alive()
 	fill(all/3, all)
-	if grown := heap() - before; grown > most {
+	if grown := alive() - before; grown > most {
 		t.Errorf("%d more commands that wait took %d MiB of memory", all*2/3, grown>>20)
 	}
-	if err := b.timers.load(ctx, r.writer, s); err != nil { // as its own successor, who finds them in order
+	if err := errors.Join(b.save(-1), b.timers.load(ctx, r.writer, s)); err != nil { // as its own successor, who finds them in order
 		t.Fatal(err)
 	}
 	if b.timers.count != all || b.timers.next != due(0) {
@@ -79,7 +80,7 @@ func TestP13_ManyScheduled_TakeBoundedMemory(t *testing.T) {
 	if err := b.timers.load(ctx, r.writer, s); err != nil {
 		t.Fatal(err)
 	}
-	if grown := heap() - before; grown > most {
+	if grown := alive() - before; grown > most {
 		t.Errorf("putting %d commands in order took %d MiB of memory", all, grown>>20)
 	}
 	if b.timers.count != all-1 || b.timers.next != due(0)+1 {
@@ -90,6 +91,45 @@ func TestP13_ManyScheduled_TakeBoundedMemory(t *testing.T) {
 	res, err := b.process(ctx, &tick)
 	if err != nil || len(res.records) != maxFired {
 		t.Errorf("a tick fires %d, wanted %d, %v", len(res.records), maxFired, err)
+	}
+}
+
+// What is put off and cancelled soon after never gets into the local state.
+func TestP13_PutOffAndCancelled_CostsTheStoreNothing(t *testing.T) {
+	r := newRestorer(t, deposits)
+	s, err := openStore(vfs.NewMem(), "", identity{}, r.cache, r.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	b, ctx := newBook(0, r.writer, r.limits, r.machine, s, newWindow(time.Hour), r.log), context.Background()
+	key := timerKey("acc-1", "t")
+	for _, timer := range []*ledgerline.Timer{{Due: 7}, {Due: 9}, nil} {
+		if err := b.setTimer(ctx, key, timer); err != nil {
+			t.Fatal(err)
+		}
+		recs, err := b.bookmarks(0)
+		if err != nil || len(recs) != 1 || (recs[0].Value == nil) != (timer == nil) {
+			t.Fatalf("%+v is written as %v, %v", timer, recs, err)
+		}
+		if err := b.commit(); err != nil {
+			t.Fatal(err)
+		}
+		next := int64(noTimer)
+		if timer != nil {
+			next = timer.Due
+		}
+		if b.timers.next != next || !s.staged.Empty() {
+			t.Errorf("after %+v the next is due at %d, and %d bytes are staged for the store", timer, b.timers.next, s.staged.Len())
+		}
+	}
+	if err := b.save(-1); err != nil {
+		t.Fatal(err)
+	}
+	for _, prefix := range []string{timerPrefix, string(dueKey)} {
+		if err := s.each(prefix, func(key string, _ []byte) error { return fmt.Errorf("the store has %q", key) }); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

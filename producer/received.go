@@ -40,9 +40,10 @@ func newMail() mail { return mail{received: map[string]int64{}, open: map[string
 // number is the header of the next message.
 func (b *book) number() kgo.RecordHeader {
 	b.mail.sent++
-	text := append(append(make([]byte, 0, len(b.writer.kind)+24), b.writer.kind...), '/')
+	slab := &b.writer.slab
+	text := append(append(slab.room(len(b.writer.kind)+32), b.writer.kind...), '/')
 	text = append(strconv.AppendInt(text, int64(b.partition), 10), '/')
-	return kgo.RecordHeader{Key: schemas.HeaderSent, Value: strconv.AppendInt(text, b.mail.sent, 10)}
+	return kgo.RecordHeader{Key: schemas.HeaderSent, Value: slab.keep(strconv.AppendInt(text, b.mail.sent, 10))}
 }
 
 // take notes a message, and reports whether it is one that was not processed before.

@@ -136,10 +136,11 @@ func (w *writer) reply(c *command, r *ledgerline.Reply, remember bool) (own, cop
 	own.Topic, own.Partition, own.Key, own.Value, own.Headers = w.topics.Replies, c.rec.Partition, w.slab.text(clip(c.id, schemas.MaxIDLength)), data, h
 	if to := c.replyCopy; to != nil {
 		if c.internal { // its sender is told whose answer it is
-			h = slices.Clone(h)
-			h[slices.IndexFunc(h, func(h kgo.RecordHeader) bool { return h.Key == schemas.HeaderSource })].Value = []byte(senderPath + w.kind + "/" + c.id)
+			h = append(w.slab.headerRoom(len(h)+1), h...) // and numbered
+			h[slices.IndexFunc(h, func(h kgo.RecordHeader) bool { return h.Key == schemas.HeaderSource })].Value = w.slab.text(senderPath, w.kind, "/", c.id)
 		}
-		copied = &kgo.Record{Topic: to.topic, Partition: to.partition, Key: to.key, Value: data, Headers: h}
+		copied = w.slab.record()
+		copied.Topic, copied.Partition, copied.Key, copied.Value, copied.Headers = to.topic, to.partition, to.key, data, h
 		if to.key == nil {
 			copied.Key = own.Key
 		}

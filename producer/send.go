@@ -83,28 +83,31 @@ func (w *writer) send(c *command, n int, m schemas.Message) (*kgo.Record, error)
 	if !isText(id) {
 		return nil, fmt.Errorf("its command id has %d bytes, wanted %s", len(id), wantedText)
 	}
-	data, err := to.encoder.Encode(nil, m.Record())
+	data, err := to.encoder.Encode(w.slab.room(256), m.Record())
 	if err != nil {
 		return nil, err
 	}
-	h := append(w.message(c, id, m), header(schemas.HeaderTime, schemas.FormatTime(c.meta.Time)))
+	data = w.slab.keep(data)
+	h := append(w.message(c, id, m), kgo.RecordHeader{Key: schemas.HeaderTime, Value: w.timeOf(c.meta.Time)})
 	if m.WantsReply() {
 		h = append(h,
-			header(schemas.HeaderReplyTopic, w.topics.Internal),
-			header(schemas.HeaderReplyPartition, strconv.Itoa(int(c.rec.Partition))),
-			header(schemas.HeaderReplyKey, c.id),
+			w.slab.header(schemas.HeaderReplyTopic, w.topics.Internal),
+			w.slab.header(schemas.HeaderReplyPartition, strconv.Itoa(int(c.rec.Partition))),
+			w.slab.header(schemas.HeaderReplyKey, c.id),
 		)
 	}
-	return &kgo.Record{Topic: to.topic, Partition: schemas.Partition(m.ID(), to.partitions), Key: []byte(m.ID()), Value: data, Headers: h}, nil
+	rec := w.slab.record()
+	rec.Topic, rec.Partition, rec.Key, rec.Value, rec.Headers = to.topic, schemas.Partition(m.ID(), to.partitions), w.slab.text(m.ID()), data, h
+	return rec, nil
 }
 
-// message gives the headers that every command of an aggregate has: whose it is, what caused it, and to what it belongs.
+// message gives the headers that every command of an aggregate has: whose it is, what caused it, and to what it belongs. There is room for more.
 func (w *writer) message(c *command, id string, m schemas.Message) []kgo.RecordHeader {
-	h := envelope(make([]kgo.RecordHeader, 0, 16), []byte(id), []byte(m.Record().AvroName()), []byte(senderPath+w.kind+"/"+c.id))
-	h = append(h, header(schemas.HeaderCorrelationID, c.meta.CorrelationID), header(schemas.HeaderCausationID, c.meta.CommandID))
+	h := envelope(w.slab.headerRoom(16), w.slab.text(id), w.slab.text(m.Record().AvroName()), w.slab.text(senderPath, w.kind, "/", c.id))
+	h = append(h, w.slab.header(schemas.HeaderCorrelationID, c.meta.CorrelationID), w.slab.header(schemas.HeaderCausationID, c.meta.CommandID))
 	for _, key := range inherited {
 		if value, ok := schemas.Header(c.rec, key); ok && key != schemas.HeaderCorrelationID {
-			h = append(h, header(key, value))
+			h = append(h, w.slab.header(key, value))
 		}
 	}
 	return h

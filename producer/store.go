@@ -240,9 +240,14 @@ var errStop = errors.New("stop")
 
 // each gives all records whose keys begin with a prefix, until fn returns errStop. The value is good until fn returns.
 func (s *store) each(prefix string, fn func(key string, value []byte) error) error {
+	return s.eachFrom([]byte(prefix), prefix, fn)
+}
+
+// eachFrom is each, from one key on: those that were deleted before it are not passed by.
+func (s *store) eachFrom(first []byte, prefix string, fn func(key string, value []byte) error) error {
 	end := []byte(prefix)
 	end[len(end)-1]++
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte(prefix), UpperBound: end})
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
 	if err != nil {
 		return fmt.Errorf("read local state: %w", err)
 	}
@@ -259,7 +264,7 @@ func (s *store) each(prefix string, fn func(key string, value []byte) error) err
 
 // stage puts a record in, or takes it out when the value is nil, as of the next apply.
 func (s *store) stage(key, value []byte) error {
-	if len(key) > len(timerPrefix) && string(key[:len(timerPrefix)]) == timerPrefix { // who orders them says so after this
+	if isTimer(key) { // who orders them says so after this
 		if err := s.staged.Delete(timersKey, nil); err != nil {
 			return err
 		}

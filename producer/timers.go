@@ -54,10 +54,13 @@ const noTimer = math.MaxInt64
 
 // timers are what waits in one partition.
 type timers struct {
-	next  int64 // when the first is due, Unix milliseconds by the brokers' clock; noTimer: none waits
+	next  int64 // when the first is due, Unix milliseconds by the brokers' clock, or earlier where that one was taken away; noTimer: none waits
 	count int   // of those that wait
 
-	open map[string]change // by the open transaction, by key
+	open   map[string]change // by the open transaction, by key
+	recent recents
+	stored int64           // as next, of those in the store
+	known  map[string]mark // what the store has; nil: it must be asked
 
 	sending  *atomic.Bool  // the client has a tick that no broker has taken yet
 	ticked   time.Time     // when a tick was sent that has not come yet; zero: none is on its way
@@ -66,24 +69,51 @@ type timers struct {
 }
 
 func newTimers() timers {
-	return timers{next: noTimer, open: map[string]change{}, sending: &atomic.Bool{}}
+	return timers{next: noTimer, stored: noTimer, open: map[string]change{}, recent: recents{of: map[string]recent{}}, known: map[string]mark{}, sending: &atomic.Bool{}}
 }
 
-// change is what the open transaction makes of a timer; nil: there is none.
-type change struct{ before, after *ledgerline.Timer }
+// change is what the open transaction makes of a timer.
+type change struct {
+	before, after *mark
+	timer         *ledgerline.Timer // as it is after; nil: there is none
+	value         []byte            // of its record
+}
 
 func timerKey(id, name string) string { return timerPrefix + id + "/" + name }
+
+func isTimer(key []byte) bool {
+	return len(key) > len(timerPrefix) && string(key[:len(timerPrefix)]) == timerPrefix
+}
 
 // dueAt is how the local state finds timers by their time.
 func dueAt(due int64, key string) []byte {
 	return append(binary.BigEndian.AppendUint64(append([]byte(nil), dueKey...), uint64(due)), key...)
 }
 
-// timer is the timer under a key, as the open transaction leaves it; nil when there is none.
-func (b *book) timer(ctx context.Context, key string) (*ledgerline.Timer, error) {
-	if c, ok := b.timers.open[key]; ok {
+// mark says what the timer under a key is, as the open transaction leaves it.
+func (b *book) mark(ctx context.Context, key string) (*mark, error) {
+	t := &b.timers
+	if c, ok := t.open[key]; ok {
 		return c.after, nil
 	}
+	if r, ok := t.recent.of[key]; ok {
+		return r.now, nil
+	}
+	if t.known != nil {
+		if m, ok := t.known[key]; ok {
+			return &m, nil
+		}
+		return nil, nil
+	}
+	timer, err := b.storedTimer(ctx, key)
+	if timer == nil {
+		return nil, err
+	}
+	return &mark{timer.Due, timer.Fired}, nil
+}
+
+// storedTimer is the timer that the store has under a key; nil when there is none.
+func (b *book) storedTimer(ctx context.Context, key string) (*ledgerline.Timer, error) {
 	value, ok, err := b.store.get([]byte(key))
 	if err != nil || !ok {
 		return nil, err
@@ -95,13 +125,15 @@ func (b *book) timer(ctx context.Context, key string) (*ledgerline.Timer, error)
 func (b *book) setTimer(ctx context.Context, key string, to *ledgerline.Timer) error {
 	c, ok := b.timers.open[key]
 	if !ok {
-		was, err := b.timer(ctx, key)
+		was, err := b.mark(ctx, key)
 		if err != nil {
 			return err
 		}
 		c.before = was
 	}
-	c.after = to
+	if c.timer, c.after = to, nil; to != nil {
+		c.after = &mark{to.Due, to.Fired}
+	}
 	b.timers.open[key] = c
 	return nil
 }
@@ -113,12 +145,15 @@ func (b *book) timerMarks() ([]*kgo.Record, error) {
 		if c.before == nil && c.after == nil { // it came and went
 			continue
 		}
-		rec := &kgo.Record{Topic: b.writer.topics.Snapshots, Partition: b.partition, Key: []byte(key)}
-		if c.after != nil {
-			data, err := b.writer.timers.Append(nil, c.after)
+		rec := b.writer.slab.record()
+		rec.Topic, rec.Partition, rec.Key = b.writer.topics.Snapshots, b.partition, b.writer.slab.text(key)
+		if c.timer != nil {
+			data, err := b.writer.timers.Append(nil, c.timer)
 			if err != nil {
 				return nil, err
 			}
+			c.value = data
+			b.timers.open[key] = c
 			rec.Value = data
 		}
 		out = append(out, rec)
@@ -126,54 +161,31 @@ func (b *book) timerMarks() ([]*kgo.Record, error) {
 	return out, nil
 }
 
-// commit brings the order of the timers up to what the transaction did; their records are staged already.
+// commit makes what the transaction did to timers the truth.
 func (t *timers) commit(s *store) error {
 	if len(t.open) == 0 {
 		return nil
 	}
 	for key, c := range t.open {
-		if waits(c.before) {
+		if c.before.waits() {
 			t.count--
-			if err := s.staged.Delete(dueAt(c.before.Due, key), nil); err != nil {
-				return err
-			}
 		}
-		if waits(c.after) {
+		if c.after.waits() {
 			t.count++
-			if err := s.staged.Set(dueAt(c.after.Due, key), nil, nil); err != nil {
-				return err
-			}
 		}
+		t.recent.set(key, c)
 	}
 	clear(t.open)
-	return t.ordered(s)
-}
-
-// ordered says that the store has the timers in order.
-func (t *timers) ordered(s *store) error {
-	if err := s.staged.Set(timersKey, binary.BigEndian.AppendUint64(nil, uint64(t.count)), nil); err != nil {
-		return err
+	if t.recent.full() {
+		return t.put(s)
 	}
-	if err := s.apply(s.has); err != nil { // they are looked up there
-		return err
-	}
-	return t.look(s)
+	t.next = min(t.stored, t.recent.first())
+	return nil
 }
 
-func waits(t *ledgerline.Timer) bool { return t != nil && !t.Fired }
-
-// look finds when the first timer is due.
-func (t *timers) look(s *store) error {
-	t.next = noTimer
-	return s.due(func(due int64, _ string) error {
-		t.next = due
-		return errStop
-	})
-}
-
-// due gives the timers that wait, in the order of their times, until fn returns errStop.
-func (s *store) due(fn func(due int64, key string) error) error {
-	return s.each(string(dueKey), func(key string, _ []byte) error {
+// due gives the timers that wait, in the order of their times from one on, until fn returns errStop.
+func (s *store) due(from int64, fn func(due int64, key string) error) error {
+	return s.eachFrom(dueAt(from, ""), string(dueKey), func(key string, _ []byte) error {
 		rest := []byte(key)[len(dueKey):]
 		if len(rest) < 8 {
 			return fmt.Errorf("local state has a timer without a time: %q", key)
@@ -185,6 +197,7 @@ func (s *store) due(fn func(due int64, key string) error) error {
 // load finds the timers in the store, and puts them in order if others than their owner have changed them.
 func (t *timers) load(ctx context.Context, w *writer, s *store) error {
 	*t = newTimers()
+	t.stored = 0
 	if err := t.look(s); err != nil {
 		return err
 	}
@@ -192,11 +205,14 @@ func (t *timers) load(ctx context.Context, w *writer, s *store) error {
 	if err != nil {
 		return err
 	}
-	if ok && len(count) == 8 {
+	inOrder := ok && len(count) == 8
+	if inOrder {
 		t.count = int(binary.BigEndian.Uint64(count))
-		return nil
-	}
-	if t.next != noTimer {
+		if t.count > maxKnown {
+			t.known = nil
+			return nil
+		}
+	} else if t.next != noTimer {
 		end := append([]byte(nil), dueKey...)
 		end[len(end)-1]++
 		if err := s.staged.DeleteRange(dueKey, end, nil); err != nil {
@@ -208,7 +224,11 @@ func (t *timers) load(ctx context.Context, w *writer, s *store) error {
 		if err != nil {
 			return err
 		}
-		if !waits(timer) {
+		m := mark{timer.Due, timer.Fired}
+		if t.know(key, m); inOrder && t.known == nil {
+			return errStop
+		}
+		if inOrder || !m.waits() {
 			return nil
 		}
 		t.count++
@@ -217,9 +237,10 @@ func (t *timers) load(ctx context.Context, w *writer, s *store) error {
 		}
 		return s.apply(s.has)
 	})
-	if err != nil {
+	if err != nil || inOrder {
 		return err
 	}
+	t.stored = 0
 	return t.ordered(s)
 }
 
@@ -273,7 +294,9 @@ func (w *writer) delayed(c *command, d Delayed) (name string, timer *ledgerline.
 	}
 	timer = &ledgerline.Timer{Due: c.at + d.Delay.Milliseconds(), Command: data}
 	id := origin(c.rec) + "/" + name
-	for _, h := range w.message(c, id[max(0, len(id)-maxText):], m) {
+	headers := w.message(c, id[max(0, len(id)-maxText):], m)
+	timer.Headers = make([]ledgerline.TimerHeader, 0, len(headers))
+	for _, h := range headers {
 		timer.Headers = append(timer.Headers, ledgerline.TimerHeader{Key: h.Key, Value: h.Value})
 	}
 	return name, timer, nil
@@ -320,7 +343,7 @@ func (w *writer) timersOf(c *command, v verdict) (map[string]*ledgerline.Timer, 
 // cancel takes away a command that a client put off.
 func (b *book) cancel(ctx context.Context, c *command, h *head, cancel *ledgerline.CancelScheduled) (result, error) {
 	key := timerKey(c.id, scheduledPrefix+cancel.CommandID)
-	timer, err := b.timer(ctx, key)
+	timer, err := b.mark(ctx, key)
 	if err != nil {
 		return result{}, err
 	}
@@ -341,8 +364,8 @@ func (b *book) cancel(ctx context.Context, c *command, h *head, cancel *ledgerli
 // take takes away the timer of a command whose time has come, and reports whether it was there.
 func (b *book) take(ctx context.Context, c *command) (bool, error) {
 	key := timerKey(c.id, c.timer)
-	timer, err := b.timer(ctx, key)
-	if err != nil || timer == nil || !timer.Fired || timer.Due != c.deliverAt {
+	timer, err := b.mark(ctx, key)
+	if err != nil || timer == nil || !timer.fired || timer.due != c.deliverAt {
 		return false, err
 	}
 	return true, b.setTimer(ctx, key, nil)
@@ -356,14 +379,22 @@ func (b *book) fire(ctx context.Context, c *command) (result, error) {
 		t.ahead, t.measured = c.rec.Timestamp.Sub(t.ticked.Add(now.Sub(t.ticked)/2)), now
 	}
 	t.ticked = time.Time{}
+	if t.next <= c.at { // the store finds them; what it takes is committed
+		if err := t.put(b.store); err != nil {
+			return result{}, err
+		}
+	}
 	b.out = b.out[:0]
 	bytes := 0
-	err := b.store.due(func(due int64, key string) error {
+	err := b.store.due(t.stored, func(due int64, key string) error {
 		if due > c.at || len(b.out) >= maxFired || bytes > maxFiredBytes {
 			return errStop
 		}
-		timer, err := b.timer(ctx, key)
-		if err != nil || !waits(timer) || timer.Due != due { // this transaction has changed it
+		if m, err := b.mark(ctx, key); err != nil || !m.waits() || m.due != due { // this transaction has changed it
+			return err
+		}
+		timer, err := b.storedTimer(ctx, key)
+		if err != nil {
 			return err
 		}
 		rec := b.writer.fired(b.partition, key, timer)
@@ -422,8 +453,9 @@ func (s *session) tick(ctx context.Context) {
 
 // fireOutside is what a scheduler must not do: whoever takes himself for the owner writes the commands that are due.
 func (s *session) fireOutside(ctx context.Context, b *book) {
-	_ = b.store.due(func(due int64, key string) error {
-		timer, err := b.timer(ctx, key)
+	_ = b.timers.put(b.store)
+	_ = b.store.due(b.timers.stored, func(due int64, key string) error {
+		timer, err := b.storedTimer(ctx, key)
 		if err != nil || due > time.Now().UnixMilli() {
 			return errStop
 		}
