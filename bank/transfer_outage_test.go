@@ -12,9 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/ledgerline-es/ledgerline/bank"
 	"github.com/ledgerline-es/ledgerline/internal/kit"
@@ -192,36 +190,6 @@ func TestP13_TargetPartitionDownLongerThanEveryTimeout(t *testing.T) {
 	h.toldByStores(transfers + others)
 }
 
-// topicsOn makes the producers' topics, each with one copy of a partition, on the brokers that are told for each.
-func (h *house) topicsOn(broker func(partition int32) int32) {
-	h.t.Helper()
-	req := kmsg.NewPtrCreateTopicsRequest()
-	for _, spec := range producer.Topics(h.impatientConfig(), "account") {
-		topic := kmsg.NewCreateTopicsRequestTopic()
-		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = spec.Name, -1, -1
-		for p := range spec.Partitions {
-			at := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
-			at.Partition, at.Replicas = p, []int32{broker(p)}
-			topic.ReplicaAssignment = append(topic.ReplicaAssignment, at)
-		}
-		for key, value := range spec.Configs {
-			config := kmsg.NewCreateTopicsRequestTopicConfig()
-			config.Name, config.Value = key, new(value)
-			topic.Configs = append(topic.Configs, config)
-		}
-		req.Topics = append(req.Topics, topic)
-	}
-	resp, err := req.RequestWith(h.t.Context(), h.kafka())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, topic := range resp.Topics {
-		if err := kerr.ErrorForCode(topic.ErrorCode); err != nil {
-			h.t.Fatalf("create %s: %v", topic.Topic, err)
-		}
-	}
-}
-
 // The target's partition has no leader for longer than every timeout, and takes not even a leg. A transfer takes the money out and sends its
 // leg in one transaction: so none leaves, its source waits, and with it all whose partitions the members have that try it, which say what
 // they wait for. When the partition is back each transfer begins, and ends, once.
@@ -229,13 +197,15 @@ func TestP13_TargetPartitionWithoutLeader_NoMoneyLeavesForIt(t *testing.T) {
 	kit.Start(t, kit.UseRegistry, kit.UsePostgres, kit.UseClickHouse)
 	cluster := kit.StartKafkaCluster(t)
 	h := houseOn(t, cluster.Brokers())
-	const down, broker = int32(3), 2 // the one that is number 2 has number 3 in Kafka
-	h.topicsOn(func(partition int32) int32 {
-		if partition == down {
-			return broker + 1
-		}
-		return 1 + partition%2
-	})
+	const down, broker = int32(3), 2
+	for _, topic := range producer.Topics(h.impatientConfig(), "account") {
+		cluster.CreateTopic(topic.Name, topic.Configs, topic.Partitions, func(partition int32) int {
+			if partition == down {
+				return broker
+			}
+			return int(partition % 2)
+		})
+	}
 	var producers []*producer.Producer
 	for n := range 2 {
 		p := producer.New(h.impatientConfig(), impatient())

@@ -282,6 +282,7 @@ func (s *session) releaseAll() {
 	for at := range s.held {
 		s.resume(at)
 	}
+	s.askForLeadersAnew()
 }
 
 func (s *session) resume(at input) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -136,7 +137,7 @@ func (c *Client) Run(ctx context.Context) (err error) {
 	}
 	cl, err := kgo.NewClient(slices.Concat(c.cfg.Client, []kgo.Opt{
 		kgo.SeedBrokers(c.cfg.Brokers...),
-		kgo.WithLogger(kafkaLog{c.cfg.Logger}),
+		kgo.WithLogger(newKafkaLog(c.cfg.Logger)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// The client knows the leader's epoch by records that it hands out. Without markers it would be behind where one was the first thing
 		// that a new leader wrote, and take it, when the leader changes again, for records that were lost.
@@ -160,15 +161,10 @@ func (c *Client) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("look up topics %s and %s (a producer creates them): %w", c.topics.Commands, c.topics.Replies, err)
 	}
-	ends, err := adm.ListEndOffsets(ctx, c.topics.Replies)
-	if err == nil {
-		err = ends.Error()
-	}
+	from, err := endsOrNow(ctx, adm, details[c.topics.Replies])
 	if err != nil {
 		return fmt.Errorf("list end offsets of %s: %w", c.topics.Replies, err)
 	}
-	from := map[int32]kgo.Offset{}
-	ends.Each(func(o kadm.ListedOffset) { from[o.Partition] = kgo.NewOffset().At(o.Offset) })
 	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{c.topics.Replies: from})
 	c.mu.Lock()
 	c.cl, c.partitions = cl, int32(len(details[c.topics.Commands].Partitions))
@@ -187,6 +183,28 @@ func (c *Client) Run(ctx context.Context) (err error) {
 		}
 		fetches.EachRecord(func(rec *kgo.Record) { c.deliver(ctx, rec) })
 	}
+}
+
+// endsOrNow are the ends of a topic's partitions; of one that has no leader, where the records of now begin: a minute early, for clocks
+// differ.
+func endsOrNow(ctx context.Context, adm *kadm.Client, topic kadm.TopicDetail) (map[int32]kgo.Offset, error) {
+	ends, err := adm.ListEndOffsets(ctx, topic.Topic)
+	if partly := (*kadm.ShardErrors)(nil); err != nil && !(errors.As(err, &partly) && !partly.AllFailed) {
+		return nil, err
+	}
+	from := map[int32]kgo.Offset{}
+	for p := range topic.Partitions {
+		o, ok := ends.Lookup(topic.Topic, p)
+		switch {
+		case ok && o.Err == nil:
+			from[p] = kgo.NewOffset().At(o.Offset)
+		case ok && !kerr.IsRetriable(o.Err):
+			return nil, fmt.Errorf("partition %d: %w", p, o.Err)
+		default:
+			from[p] = kgo.NewOffset().AfterMilli(time.Now().Add(-time.Minute).UnixMilli())
+		}
+	}
+	return from, nil
 }
 
 // pendingKey joins an aggregate id and a command id.

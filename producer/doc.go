@@ -39,7 +39,7 @@
 //	book.go        one partition: its aggregates, who was answered what, and how to take a transaction back
 //	machine.go     the generic half: decode, encode;  shelf.go: states, Decide, Evolve
 //	command.go     a record's headers read;  records.go: events, replies, forwards and dead letters written, out of slab.go
-//	overlooked.go  commands that the client does not fetch
+//	overlooked.go  commands that the client does not fetch;  leaderless.go: partitions that wait for a leader
 //	send.go        commands that aggregates send to each other;  received.go: each once, for ever;  timers.go: that wait for their time
 //	recent.go      those of them that the local state does not have yet
 //	trial.go       commands that end the process: counted, decided alone, given up

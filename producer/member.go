@@ -89,7 +89,7 @@ func (m *member) session(ctx context.Context) error {
 
 	options := slices.Concat(m.cfg.Client, []kgo.Opt{
 		kgo.SeedBrokers(m.cfg.Brokers...),
-		kgo.WithLogger(kafkaLog{m.log}),
+		kgo.WithLogger(newKafkaLog(m.log)),
 	})
 	plain, err := kgo.NewClient(slices.Concat(options, []kgo.Opt{kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.MetadataMinAge(250 * time.Millisecond), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.RecordPartitioner(kgo.ManualPartitioner())})...)
 	if err != nil {
@@ -269,7 +269,7 @@ func (m *member) usurped(ctx context.Context, err error) error {
 	// Who was evicted for its silence is not taken for usurped: the group may have it under a new id already, for which its client asked.
 	evicted := errors.Is(err, kerr.UnknownMemberID)
 	if !taken && !evicted && m.id != "" && m.cfg.Group == GroupClassic { // under KIP-848 the younger is not let in while the older lives
-		cl, clientErr := kgo.NewClient(slices.Concat(m.cfg.Client, []kgo.Opt{kgo.SeedBrokers(m.cfg.Brokers...), kgo.WithLogger(kafkaLog{m.log})})...)
+		cl, clientErr := kgo.NewClient(slices.Concat(m.cfg.Client, []kgo.Opt{kgo.SeedBrokers(m.cfg.Brokers...), kgo.WithLogger(newKafkaLog(m.log))})...)
 		if clientErr != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline-es/ledgerline/schemas"
@@ -118,18 +117,3 @@ const batchBytes = 1_000_012
 
 // deadLetterBatchBytes is max.message.bytes of the dead letters' topic: twice what a command can have.
 const deadLetterBatchBytes = 2 << 20
-
-// kafkaLog hands the client's warnings to our log.
-type kafkaLog struct{ log *slog.Logger }
-
-// Level implements kgo.Logger.
-func (kafkaLog) Level() kgo.LogLevel { return kgo.LogLevelWarn }
-
-// Log implements kgo.Logger.
-func (k kafkaLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	l := slog.LevelWarn
-	if level == kgo.LogLevelError {
-		l = slog.LevelError
-	}
-	k.log.Log(context.Background(), l, "kafka client", append(keyvals, "said", msg)...)
-}

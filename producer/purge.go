@@ -74,25 +74,22 @@ func (s *session) purgeOnce(ctx context.Context, adm *kadm.Client) error {
 	}
 	topics := slices.Sorted(maps.Keys(done))
 	starts, err := adm.ListStartOffsets(ctx, topics...)
-	if err == nil {
-		err = starts.Error()
-	}
 	if err != nil {
 		return fmt.Errorf("list start offsets of %v: %w", topics, err)
 	}
 	young, err := adm.ListOffsetsAfterMilli(ctx, time.Now().Add(-s.cfg.CommandRetention).UnixMilli(), topics...)
-	if err == nil {
-		err = young.Error()
-	}
 	if err != nil {
 		return fmt.Errorf("list offsets of the commands to keep in %v: %w", topics, err)
 	}
 	below, n := kadm.Offsets{}, int64(0)
 	for topic, partitions := range done {
 		for p, next := range partitions {
-			start, _ := starts.Lookup(topic, p)
+			start, known := starts.Lookup(topic, p)
 			keep, ok := young.Lookup(topic, p)
-			if to := min(next, keep.Offset); ok && to > start.Offset {
+			if !known || !ok || start.Err != nil || keep.Err != nil { // one without a leader
+				continue
+			}
+			if to := min(next, keep.Offset); to > start.Offset {
 				below.AddOffset(topic, p, to, -1)
 				n += to - start.Offset
 			}

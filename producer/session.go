@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -49,8 +48,9 @@ type session struct {
 	astray     map[input]bool            // where what was polled is not what the log says comes next
 	rooms      sync.Pool                 // *[]command, empty
 	held       map[input]<-chan struct{} // partitions that wait for the registry, until the channel is closed
-	ended      time.Time                 // the last transaction
-	fenced     int                       // transactions aborted one after another
+	leaderless leaderless
+	ended      time.Time // the last transaction
+	fenced     int       // transactions aborted one after another
 	watchful   watchful
 	observed   time.Time             // when the gauges were brought up to date
 	unsure     bool                  // what is in memory may not be what is committed
@@ -240,6 +240,10 @@ func (s *session) adopt(ctx context.Context) error {
 			missing = append(missing, p)
 		}
 	}
+	missing, err := s.withLeaders(ctx, missing)
+	if err != nil {
+		return err
+	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
 		s.state.set(fmt.Errorf("restoring partitions %v of %s", missing, s.writer.kind))
@@ -266,7 +270,9 @@ func (s *session) adopt(ctx context.Context) error {
 		}
 	}
 	s.observe()
-	if len(s.held) == 0 {
+	if why := s.leaderless.why; why != nil {
+		s.state.set(why)
+	} else if len(s.held) == 0 {
 		s.state.set(nil)
 	}
 	return nil
@@ -344,7 +350,7 @@ func (s *session) restore(ctx context.Context, partitions []int32, offsets map[s
 // may have been set forward, past commands that nobody answered, or back, to where processed commands were purged. It puts offsets
 // right, and reports whether it had to go back: then there is more to restore for.
 func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offsets map[string]map[int32]int64) (back bool, err error) {
-	ranges, err := s.ranges(ctx)
+	ranges, err := s.writer.inputs(ctx, s.gts.Client(), partitions)
 	if err != nil {
 		return false, err
 	}
@@ -381,7 +387,11 @@ func (s *session) goOnFromTheLog(ctx context.Context, partitions []int32, offset
 // answer may be older than the last position that it was given, or what was processed was deleted under it; or it takes records for lost
 // that were markers of transactions, which it does not count when it compares what it has read with the epochs of leaders.
 func (s *session) backIntoRange(ctx context.Context, astray []input) error {
-	ranges, err := s.ranges(ctx)
+	partitions := make([]int32, 0, len(astray))
+	for _, at := range astray {
+		partitions = append(partitions, at.partition)
+	}
+	ranges, err := s.writer.inputs(ctx, s.gts.Client(), partitions)
 	if err != nil {
 		return err
 	}
@@ -409,24 +419,4 @@ func (s *session) missing(topic string, p int32, first, next int64) error {
 	return fmt.Errorf("%s partition %d: %d commands, offsets %d to %d, markers of transactions among them, were deleted before they were processed: "+
 		"have their senders publish them again; to go on without them stop all producers of %s, and say `kafka-consumer-groups.sh --group %s --topic %s:%d --reset-offsets --to-earliest --execute`",
 		topic, p, next-first, first, next-1, s.writer.kind, s.cfg.group(s.writer.kind), topic, p)
-}
-
-// ranges asks where the input topics begin and end.
-func (s *session) ranges(ctx context.Context) (bounds, error) {
-	adm, inputs := kadm.NewClient(s.gts.Client()), []string{s.writer.topics.Commands, s.writer.topics.Internal}
-	starts, err := adm.ListStartOffsets(ctx, inputs...)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return bounds{}, fmt.Errorf("list start offsets of commands: %w", err)
-	}
-	ends, err := adm.ListEndOffsets(ctx, inputs...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return bounds{}, fmt.Errorf("list end offsets of commands: %w", err)
-	}
-	return bounds{starts, ends}, nil
 }

@@ -2,7 +2,9 @@ package producer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +35,7 @@ func (s *span) add(topic string, partition int32, start, end int64) {
 	s.parts[topic][partition] = &stretch{start: start, at: start, end: end}
 }
 
-// bounds are the first offsets of the topics that a restore reads, and their high watermarks.
+// bounds are the first offsets of some topics, and their high watermarks.
 type bounds struct{ starts, ends kadm.ListedOffsets }
 
 func (b bounds) start(topic string, p int32) int64 {
@@ -49,28 +51,38 @@ func (r *restorer) bounds(ctx context.Context, adm *kadm.Client, partitions []in
 	if mutant.Is(mutant.Wait) {
 		list = adm.ListCommittedOffsets
 	}
-	if b.ends, err = list(ctx, topics...); err == nil {
-		err = b.ends.Error()
-	}
-	if err != nil {
+	if b.ends, err = listed(ctx, list, partitions, topics...); err != nil {
 		return b, fmt.Errorf("list end offsets: %w", err)
 	}
-	if b.starts, err = adm.ListStartOffsets(ctx, topics...); err == nil {
-		err = b.starts.Error()
-	}
-	if err != nil {
+	if b.starts, err = listed(ctx, adm.ListStartOffsets, partitions, topics...); err != nil {
 		return b, fmt.Errorf("list start offsets: %w", err)
 	}
+	return b, nil
+}
+
+// listed asks for offsets of topics. Each of the partitions has one, or it is an error; what is with others does not matter.
+func listed(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), partitions []int32, topics ...string) (kadm.ListedOffsets, error) {
+	offsets, failed := list(ctx, topics...)
+	if partly := (*kadm.ShardErrors)(nil); failed != nil && !errors.As(failed, &partly) {
+		return nil, failed
+	}
 	for _, topic := range topics {
+		if whole, ok := offsets.Lookup(topic, -1); ok && whole.Err != nil {
+			return nil, fmt.Errorf("%s: %w", topic, whole.Err)
+		}
 		for _, p := range partitions {
-			_, start := b.starts.Lookup(topic, p)
-			_, end := b.ends.Lookup(topic, p)
-			if !start || !end {
-				return b, fmt.Errorf("topic %s has no partition %d", topic, p)
+			o, ok := offsets.Lookup(topic, p)
+			switch {
+			case !ok && failed != nil:
+				return nil, failed
+			case !ok:
+				return nil, fmt.Errorf("topic %s has no partition %d", topic, p)
+			case o.Err != nil:
+				return nil, fmt.Errorf("%s partition %d: %w", topic, p, o.Err)
 			}
 		}
 	}
-	return b, nil
+	return offsets, nil
 }
 
 // recent are the offsets from which replies must be read, so that each partition's answers since its time are found.
@@ -84,10 +96,10 @@ func (r *restorer) recent(ctx context.Context, adm *kadm.Client, since map[int32
 			oldest = t
 		}
 	}
-	offsets, err := adm.ListOffsetsAfterMilli(ctx, oldest.UnixMilli(), r.writer.topics.Replies)
-	if err == nil {
-		err = offsets.Error()
+	after := func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+		return adm.ListOffsetsAfterMilli(ctx, oldest.UnixMilli(), topics...)
 	}
+	offsets, err := listed(ctx, after, slices.Collect(maps.Keys(since)), r.writer.topics.Replies)
 	if err != nil {
 		return nil, fmt.Errorf("list offsets of recent replies: %w", err)
 	}
@@ -157,6 +169,18 @@ func (s *span) String() string {
 	return strings.Join(open, ", ")
 }
 
+// inputs asks where the input topics begin and end.
+func (w *writer) inputs(ctx context.Context, cl *kgo.Client, partitions []int32) (b bounds, err error) {
+	adm, topics := kadm.NewClient(cl), []string{w.topics.Commands, w.topics.Internal}
+	if b.starts, err = listed(ctx, adm.ListStartOffsets, partitions, topics...); err != nil {
+		return b, fmt.Errorf("list start offsets of commands: %w", err)
+	}
+	if b.ends, err = listed(ctx, adm.ListEndOffsets, partitions, topics...); err != nil {
+		return b, fmt.Errorf("list end offsets of commands: %w", err)
+	}
+	return b, nil
+}
+
 // pending says when the first unprocessed command of each partition was appended; a partition without one is left out. It
 // decides how far back answers are remembered: a repetition may stand in the backlog beside its original.
 func (r *restorer) pending(ctx context.Context, partitions []int32, committed map[string]map[int32]int64) (map[int32]time.Time, error) {
@@ -170,28 +194,14 @@ func (r *restorer) pending(ctx context.Context, partitions []int32, committed ma
 		return nil, err
 	}
 	defer cl.CloseAllowingRebalance()
-	inputs := []string{r.writer.topics.Commands, r.writer.topics.Internal}
-	adm := kadm.NewClient(cl)
-	starts, err := adm.ListStartOffsets(ctx, inputs...)
-	if err == nil {
-		err = starts.Error()
-	}
+	inputs, err := r.writer.inputs(ctx, cl, partitions)
 	if err != nil {
-		return nil, fmt.Errorf("list start offsets of commands: %w", err)
-	}
-	ends, err := adm.ListEndOffsets(ctx, inputs...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list end offsets of commands: %w", err)
+		return nil, err
 	}
 	left := newSpan()
-	for _, topic := range inputs {
+	for _, topic := range []string{r.writer.topics.Commands, r.writer.topics.Internal} {
 		for _, p := range partitions {
-			start, _ := starts.Lookup(topic, p)
-			end, _ := ends.Lookup(topic, p)
-			left.add(topic, p, max(start.Offset, committed[topic][p]), end.Offset)
+			left.add(topic, p, max(inputs.start(topic, p), committed[topic][p]), inputs.end(topic, p))
 		}
 	}
 	cl.AddConsumePartitions(left.offsets())

@@ -287,7 +287,7 @@ func (w *waiting) partitions(ctx context.Context, cl *kgo.Client, about *kmsg.Me
 			where := fmt.Sprintf("%s partition %d", *t.Topic, p.Partition)
 			switch {
 			case p.Leader < 0 || p.ErrorCode == kerr.LeaderNotAvailable.Code:
-				causes[waitLeader] = append(causes[waitLeader], fmt.Sprintf("%s has no leader: bring back one of the brokers %v", where, p.ISR))
+				causes[waitLeader] = append(causes[waitLeader], fmt.Sprintf("%s has no leader: bring back one of the brokers %v", where, holders(p.ISR, p.Replicas)))
 			case quiet[p.Leader] != "":
 				causes[waitBrokers] = append(causes[waitBrokers], fmt.Sprintf("%s, which leads %s, does not answer", quiet[p.Leader], where))
 			case written && len(p.ISR) < len(p.Replicas):

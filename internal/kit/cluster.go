@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 
@@ -92,6 +93,31 @@ func (c *KafkaCluster) Brokers() []string {
 
 // Link is the way of clients to a broker.
 func (c *KafkaCluster) Link(n int) *Link { return c.links[n] }
+
+// CreateTopic makes a topic whose partitions have one copy each, on the brokers that are told.
+func (c *KafkaCluster) CreateTopic(name string, configs map[string]string, partitions int32, broker func(partition int32) int) {
+	c.t.Helper()
+	req, topic := kmsg.NewPtrCreateTopicsRequest(), kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, -1, -1
+	for p := range partitions {
+		at := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
+		at.Partition, at.Replicas = p, []int32{int32(broker(p)) + 1} // Kafka counts them from 1
+		topic.ReplicaAssignment = append(topic.ReplicaAssignment, at)
+	}
+	for key, value := range configs {
+		config := kmsg.NewCreateTopicsRequestTopicConfig()
+		config.Name, config.Value = key, &value
+		topic.Configs = append(topic.Configs, config)
+	}
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(c.t.Context(), newClient(c.t, c.Brokers(), nil))
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		c.t.Fatalf("create %s: %v", name, err)
+	}
+}
 
 // Kill9 ends a broker as a crash would, and returns when it is gone.
 func (c *KafkaCluster) Kill9(n int) {
