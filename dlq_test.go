@@ -24,6 +24,7 @@ import (
 	"github.com/ledgerline-es/ledgerline/producer"
 	"github.com/ledgerline-es/ledgerline/schemas"
 	"github.com/ledgerline-es/ledgerline/schemas/account"
+	ledger "github.com/ledgerline-es/ledgerline/schemas/ledgerline"
 )
 
 // shop is a bank whose rules are broken until they are mended, on Apache Kafka, with a producer at work.
@@ -31,6 +32,7 @@ type shop struct {
 	t      *testing.T
 	domain ledgerline.Domain
 	broken *atomic.Bool
+	deaf   *atomic.Bool                   // its rules break on answers
 	held   *atomic.Pointer[chan struct{}] // closed: the rules go on
 	topics schemas.Topics
 	flags  []string
@@ -39,7 +41,7 @@ type shop struct {
 
 func newShop(t *testing.T, flags ...string) *shop {
 	t.Helper()
-	s := &shop{t: t, broken: &atomic.Bool{}, held: &atomic.Pointer[chan struct{}]{}, domain: bank.Domain()}
+	s := &shop{t: t, broken: &atomic.Bool{}, deaf: &atomic.Bool{}, held: &atomic.Pointer[chan struct{}]{}, domain: bank.Domain()}
 	s.broken.Store(true)
 	rules := bank.Account
 	rules.Decide = func(state account.State, c account.Command, m producer.Meta) producer.Decision[account.Event] {
@@ -53,6 +55,12 @@ func newShop(t *testing.T, flags ...string) *shop {
 			}
 		}
 		return bank.Account.Decide(state, c, m)
+	}
+	rules.Replied = func(state account.State, r *ledger.Reply, m producer.Meta) producer.Decision[account.Event] {
+		if s.deaf.Load() {
+			panic("out of ears")
+		}
+		return bank.Account.Replied(state, r, m)
 	}
 	s.domain.Aggregates = []producer.Definition{rules}
 	prefix := kit.Prefix(t)

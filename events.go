@@ -185,6 +185,9 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 		}
 	}
 	if !q.follow {
+		if printed == 0 && q.id != "" && q.fromSequence <= 1 && len(q.types) == 0 && q.since.IsZero() {
+			return fmt.Errorf("%s has no events in %s: it does not exist", q.id, topic.Name)
+		}
 		if printed == 0 && q.id != "" {
 			fmt.Fprintf(a.Err, "%s: no such events of %s in %s\n", a.Domain.Name, q.id, topic.Name)
 		}

@@ -115,6 +115,20 @@ func TestSaga_StepsAndWhatItWaitsFor(t *testing.T) {
 	s.must(0, "dlq", "retry", dead.Letter)
 	s.untilSaga("pay-3", 0)
 
+	// The answer dies: the sender waits for it, whose timer is shown beside it.
+	s.deaf.Store(true)
+	transfer("pay-4")
+	waits = s.untilSaga("pay-4", 2).Waits
+	s.deaf.Store(false)
+	if l := waits[0]; l.State != "dead" || l.Type != "Reply" || l.From != "account/bob" || l.To != "account/ann" || !strings.Contains(l.Error, "out of ears") {
+		t.Errorf("it waits for %+v", l)
+	}
+	if l := waits[1]; l.State != "scheduled" || l.To != "account/ann" {
+		t.Errorf("it waits for %+v", l)
+	}
+	s.must(0, "dlq", "retry", waits[0].Letter)
+	s.untilSaga("pay-4", 0)
+
 	for _, c := range []struct {
 		code       int
 		args, want string

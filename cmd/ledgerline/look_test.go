@@ -46,13 +46,15 @@ func looksInto(t *testing.T, s *stand) {
 		{[]string{"events", "account", "shop", "--from", "2"}, 1},
 		{[]string{"events", "account", "shop", "--type", "AccountOpened"}, 1},
 		{[]string{"events", "account", "shop", "--since", "2999-01-01T00:00:00Z"}, 0},
-		{[]string{"events", "account", "nobody"}, 0},
 		{[]string{"events", "account", "--limit", "7"}, 7},
 		{[]string{"events", "account", "--since", "1h", "--follow", "--limit", "9"}, 9},
 	} {
 		if lines := eventLines(t, s.run(0, append(c.args, s.client()...)...).out); len(lines) != c.want {
 			t.Errorf("%v gives %d events, wanted %d", c.args, len(lines), c.want)
 		}
+	}
+	if out := s.run(1, append([]string{"events", "account", "nobody"}, s.client()...)...); !strings.Contains(out.err, "nobody has no events in ") {
+		t.Errorf("of an account that does not exist, events says %q", out.err)
 	}
 	for want, args := range map[string][]string{
 		`there is no aggregate kind "acount"`:                         {"events", "acount"},

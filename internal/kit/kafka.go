@@ -189,7 +189,7 @@ func (k *kafka) start(ctx context.Context, dir string, log io.Writer) (running, 
 	if err != nil {
 		return nil, err
 	}
-	jvm := []string{"-Dlog4j2.configurationFile=" + filepath.Join(dir, "log4j2.properties"), "-cp", filepath.Join(home, "libs", "*")}
+	jvm := []string{"-Djava.io.tmpdir=" + dir, "-Dlog4j2.configurationFile=" + filepath.Join(dir, "log4j2.properties"), "-cp", filepath.Join(home, "libs", "*")}
 	properties := filepath.Join(dir, "server.properties")
 	if !k.formatted {
 		if err := k.format(ctx, java, jvm, dir, properties, log); err != nil {

@@ -74,7 +74,7 @@ func (a *apicurio) start(ctx context.Context, dir string, log io.Writer) (runnin
 	}
 	p, err := process.Start(ctx, process.Spec{
 		Name: "apicurio", Path: java, Dir: dir, Log: log, StopTimeout: time.Minute,
-		Args: []string{"-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+		Args: []string{"-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.io.tmpdir=" + dir, "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
 			"-cp", runner[0] + string(os.PathListSeparator) + filepath.Join(home, "lib", "*"), "io.quarkus.runner.GeneratedMain"},
 		Env: append(os.Environ(), "QUARKUS_HTTP_HOST=127.0.0.1", fmt.Sprintf("QUARKUS_HTTP_PORT=%d", a.port)),
 	})
