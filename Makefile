@@ -91,7 +91,7 @@ bench-system: ## `ledgerline benchmark` against the bank on the real servers; BE
 	@go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/system
 
 .PHONY: bench-write
-bench-write: ## the write side, transfers too, beside the bare client and Kafka Streams on Apache Kafka; BENCH=Transfer for a part, BENCH_COMMANDS=1000000, BENCH_ACCOUNTS=100000, BENCH_TRANSFERS=200000, BENCH_RESTORE_ACCOUNTS=1000000, BENCH_STREAMS=off, BENCH_JSON=file
+bench-write: ## the write side, transfers too, beside the bare client and Kafka Streams on Apache Kafka; BENCH=Transfer for a part, BENCH_COMMANDS=1000000, BENCH_ACCOUNTS=100000, BENCH_TRANSFERS=200000, BENCH_SCHEDULED=200000, BENCH_RESTORE_ACCOUNTS=1000000, BENCH_STREAMS=off, BENCH_JSON=file
 	@go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 90m ./internal/bench/write
 
 .PHONY: chaos

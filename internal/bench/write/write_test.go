@@ -8,7 +8,7 @@
 //	BENCH_RESTORE_ACCOUNTS=1000000 make bench-write
 //	BENCH=Transfer BENCH_TRANSFERS=200000 make bench-write
 //
-// BENCH is a regexp of the benchmarks that are run: Write, Latency, Restore, Transfers and TransferLatency.
+// BENCH is a regexp of the benchmarks that are run: Write, Latency, Restore, Transfers, TransferLatency and Scheduled.
 //
 // Kafka Streams keeps the accounts in a state store, whose changelog stands where Ledgerline has its snapshots. It runs without and with
 // a window store in which repeated commands are found: without, it does what the bare loop does; with it, what Ledgerline does.
