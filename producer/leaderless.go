@@ -1,11 +1,13 @@
 package producer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,6 +23,45 @@ type leaderless struct {
 	asked      time.Time
 }
 
+// unsent says to which partitions of topics a member could not write, by the partition that wanted to. It outlives sessions: who tries again
+// would fail again, and take the partitions beside it along.
+type unsent struct {
+	mu sync.Mutex
+	to map[int32]map[input]bool
+}
+
+// note takes over what a transaction could not write.
+func (u *unsent) note(tx *transaction) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	for _, w := range tx.work {
+		if len(w.failed) == 0 {
+			continue
+		}
+		if u.to == nil {
+			u.to = map[int32]map[input]bool{}
+		}
+		u.to[w.book.partition] = w.failed
+	}
+}
+
+// of are those of a partition, by topic and number.
+func (u *unsent) of(partition int32) []input {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(u.to[partition]), func(a, b input) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+}
+
+func (u *unsent) forget(partition int32) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.to, partition)
+}
+
 // leadersEvery is how often the brokers are asked whether they are back.
 const leadersEvery = 500 * time.Millisecond
 
@@ -33,21 +74,52 @@ func (s *session) withLeaders(ctx context.Context, partitions []int32) ([]int32,
 	}
 	l.asked = time.Now()
 	topics := []string{s.writer.topics.Commands, s.writer.topics.Internal, s.writer.topics.Events, s.writer.topics.Snapshots, s.writer.topics.Replies}
-	details, err := kadm.NewClient(s.gts.Client()).ListTopics(ctx, topics...)
+	others := map[string]bool{}
+	for _, p := range partitions {
+		for _, at := range s.unsent.of(p) {
+			others[at.topic] = true
+		}
+	}
+	details, err := kadm.NewClient(s.gts.Client()).ListTopics(ctx, slices.AppendSeq(slices.Clone(topics), maps.Keys(others))...)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the leaders of partitions: %w", err)
+	}
+	leaderless := func(topic string, p int32) (brokers []int32, without bool) {
+		d, ok := details[topic].Partitions[p]
+		if !ok || d.Leader >= 0 && !errors.Is(d.Err, kerr.LeaderNotAvailable) {
+			return nil, false
+		}
+		return holders(d.ISR, d.Replicas), true
 	}
 	before := l.partitions
 	l.partitions, l.why = map[int32]bool{}, nil
 	for _, topic := range topics {
 		for _, p := range partitions {
-			d, ok := details[topic].Partitions[p]
-			if !ok || d.Leader >= 0 && !errors.Is(d.Err, kerr.LeaderNotAvailable) {
+			brokers, without := leaderless(topic, p)
+			if !without {
 				continue
 			}
 			if l.partitions[p] = true; l.why == nil {
-				l.why = fmt.Errorf("%s partition %d has no leader: what it holds waits, other partitions go on; bring back one of the brokers %v", topic, p, holders(d.ISR, d.Replicas))
+				l.why = fmt.Errorf("%s partition %d has no leader: what it holds waits, other partitions go on; bring back one of the brokers %v", topic, p, brokers)
 			}
+		}
+	}
+	for _, p := range partitions {
+		if l.partitions[p] {
+			continue
+		}
+		for _, at := range s.unsent.of(p) {
+			brokers, without := leaderless(at.topic, at.partition)
+			if !without {
+				continue
+			}
+			if l.partitions[p] = true; l.why == nil {
+				l.why = fmt.Errorf("%s partition %d has no leader, and partition %d of %s sends to it: it waits, other partitions go on; bring back one of the brokers %v",
+					at.topic, at.partition, p, s.writer.kind, brokers)
+			}
+		}
+		if !l.partitions[p] {
+			s.unsent.forget(p)
 		}
 	}
 	if !maps.Equal(before, l.partitions) {

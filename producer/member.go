@@ -27,6 +27,7 @@ type member struct {
 	number  int // among the producer's members, from 0
 	state   status
 	waiting *waiting
+	unsent  unsent
 	id      string // the group's name for it in the last session; "" when it was not in the group
 }
 
@@ -152,7 +153,7 @@ func (m *member) session(ctx context.Context) error {
 	})
 	defer closed()
 	s := &session{
-		cfg: m.cfg, gts: gts, waiting: m.waiting, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
+		cfg: m.cfg, gts: gts, waiting: m.waiting, unsent: &m.unsent, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
 		restorer: restorer, standby: restorer.standby,
 		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
 		assignment: given,

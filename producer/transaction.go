@@ -47,6 +47,7 @@ func (s *session) transact(ctx context.Context, all batch) error {
 		if _, abortErr := s.gts.End(end, kgo.TryAbort); abortErr != nil {
 			err = errors.Join(err, fmt.Errorf("abort: %w", abortErr))
 		}
+		s.unsent.note(tx)
 		return fmt.Errorf("transaction of %d commands: %w", tx.all, err)
 	}
 	committed, err := s.gts.End(kgo.PreTxnCommitFnContext(end, func(req *kmsg.TxnOffsetCommitRequest) error {
@@ -117,8 +118,7 @@ type transaction struct {
 	session *session
 	ledger  *ledger
 	work    []*work
-	all     int                      // commands
-	promise func(*kgo.Record, error) // of all records
+	all     int // commands
 
 	mu     sync.Mutex
 	failed error // the first record that could not be produced
@@ -128,6 +128,8 @@ type transaction struct {
 type work struct {
 	*portion
 	tx        *transaction
+	promise   func(*kgo.Record, error) // of all records
+	failed    map[input]bool           // where some of them could not be produced
 	ledger    *ledger
 	touched   bool // there was something to decide
 	outcomes  map[string]int
@@ -141,9 +143,10 @@ type work struct {
 
 func (s *session) newTransaction(all batch) *transaction {
 	tx := &transaction{session: s, ledger: newLedger(s.generation), all: all.size()}
-	tx.promise = tx.keep
 	for _, p := range all {
-		tx.work = append(tx.work, &work{portion: p, tx: tx, ledger: newLedger(s.generation), outcomes: map[string]int{}, answers: map[string]int{}})
+		w := &work{portion: p, tx: tx, ledger: newLedger(s.generation), outcomes: map[string]int{}, answers: map[string]int{}}
+		w.promise = w.keep
+		tx.work = append(tx.work, w)
 	}
 	return tx
 }
@@ -205,17 +208,22 @@ func (w *work) produce(ctx context.Context, records []*kgo.Record) {
 	for _, rec := range records {
 		rec.Timestamp = w.now // the client would ask the clock for each
 		w.ledger.write(rec, w.tx.session.writer.topics)
-		w.tx.session.gts.Produce(ctx, rec, w.tx.promise)
+		w.tx.session.gts.Produce(ctx, rec, w.promise)
 	}
 }
 
-// keep keeps the first failure.
-func (tx *transaction) keep(rec *kgo.Record, err error) {
+// keep keeps the first failure, and where there were some.
+func (w *work) keep(rec *kgo.Record, err error) {
 	if err == nil {
 		return
 	}
+	tx := w.tx
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
+	if w.failed == nil {
+		w.failed = map[input]bool{}
+	}
+	w.failed[input{rec.Topic, rec.Partition}] = true
 	if tx.failed == nil {
 		tx.failed = fmt.Errorf("produce to %s partition %d: %w", rec.Topic, rec.Partition, err)
 	}
