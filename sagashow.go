@@ -93,9 +93,9 @@ messages are kept for some days, events for ever. Exit codes: 0 found, 1 not fou
 		defer log.Close()
 		d, err := log.saga(cmd.Context(), args[0], from)
 		if err == nil && len(d.Steps)+len(d.Waits) == 0 {
-			err = fmt.Errorf("nothing belongs to %s", args[0])
+			err = fmt.Errorf("nothing belongs to %s: a saga is known by the correlation id of its first command, or else by that command's id", args[0])
 			if !from.IsZero() {
-				err = fmt.Errorf("%w, since %s: look further back with --since", err, schemas.FormatTime(from))
+				err = fmt.Errorf("%w; and only what was recorded since %s was looked at: look further back with --since", err, schemas.FormatTime(from))
 			}
 		}
 		if err != nil {
