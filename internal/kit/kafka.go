@@ -233,11 +233,18 @@ func (k *kafka) format(ctx context.Context, java string, jvm []string, dir, prop
 	if err := os.WriteFile(filepath.Join(dir, "log4j2.properties"), []byte(logSettings), 0o600); err != nil {
 		return err
 	}
-	err := process.Run(ctx, process.Spec{
-		Name: "kafka.tools.StorageTool", Path: java, Dir: dir, Log: log,
-		Args: slices.Concat([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1"}, jvm, []string{"kafka.tools.StorageTool", "format",
-			"--cluster-id", id, "--config", properties}, more),
-	})
+	var err error
+	for range 2 { // it was seen to fail once in some hundred times, on a busy machine, for a reason that got lost
+		err = process.Run(ctx, process.Spec{
+			Name: "kafka.tools.StorageTool", Path: java, Dir: dir, Log: log,
+			Args: slices.Concat([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1"}, jvm, []string{"kafka.tools.StorageTool", "format",
+				"--cluster-id", id, "--config", properties, "--ignore-formatted"}, more),
+		})
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		fmt.Fprintf(log, "format: %v\n", err)
+	}
 	if err == nil {
 		*k = broker
 	}
