@@ -206,16 +206,17 @@ func TestP12_Demo_LagUnderLoad_NoneAtRest(t *testing.T) {
 	s.until(`count(projection_lag) == 4 and max(projection_lag) == 0`)
 }
 
-// standbyBehind writes until a copy was seen to be behind, and waits until it is not.
+// standbyBehind writes until a copy was seen to be behind, and waits until it is not. It is looked at every two seconds, and is behind for some
+// milliseconds of each transaction: so what is written must last.
 func (s *system) standbyBehind(begun time.Time) {
 	s.t.Helper()
 	const lag = `max(ledgerline_producer_standby_lag_events)`
-	seen := false
-	for batch, deadline := 0, time.Now().Add(patience); !seen; batch++ {
+	seen, batch := false, 0
+	for deadline := time.Now().Add(2 * patience); !seen; batch++ {
 		if time.Now().After(deadline) {
 			s.t.Fatal("no copy was ever behind")
 		}
-		s.load(fmt.Sprintf("followed%d", batch), 100, 20)
+		s.load(fmt.Sprintf("followed%d", batch), 100, 400)
 		values, err := s.values(lag, begun)
 		if err != nil {
 			s.t.Fatal(err)
@@ -224,6 +225,7 @@ func (s *system) standbyBehind(begun time.Time) {
 			seen = seen || len(v) > 1
 		}
 	}
+	s.t.Logf("a copy was behind after %d imports", batch)
 	s.until(lag + ` == 0`)
 }
 
