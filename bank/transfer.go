@@ -112,7 +112,7 @@ func (t transfers) start(s account.State, c *account.TransferMoney, m producer.M
 	if refused, no := refuseMovement(s, c.AmountMinor, c.Currency, m); no {
 		return refused
 	}
-	day, used := dayOf(m.Time), int64(0)
+	day, used := max(dayOf(m.Time), s.Day), int64(0) // what is told late counts on the last day: going back would begin that one anew
 	if day == s.Day {
 		used = s.TransferredMinor
 	}

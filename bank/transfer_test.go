@@ -69,6 +69,10 @@ func TestTransfer_DailyLimit(t *testing.T) {
 	used.When(pays(1)).Rejected(t, "daily_limit_exceeded")
 	used.With(func(m *producer.Meta) { m.Time = m.Time.Add(24 * time.Hour) }).When(pays(dailyLimitMinor)).After().
 		When(pays(1)).Rejected(t, "daily_limit_exceeded")
+	earlier := used.With(func(m *producer.Meta) { m.Time = m.Time.Add(-24 * time.Hour) })
+	earlier.When(pays(1)).Rejected(t, "daily_limit_exceeded")
+	some := rich.When(pays(dailyLimitMinor - 1)).After().With(func(m *producer.Meta) { m.Time = m.Time.Add(-24 * time.Hour) }).When(pays(1)).After()
+	some.With(func(m *producer.Meta) { m.Time = m.Time.Add(24 * time.Hour) }).When(pays(1)).Rejected(t, "daily_limit_exceeded")
 	from := func(m *producer.Meta) { m.Sender = "account/bob" }
 	refunded := used.With(from).WhenReplied(&ledgerline.Reply{CommandID: "test-1:4/credit", Outcome: producer.Rejected, Code: "account_frozen"}).After()
 	refunded.When(pays(dailyLimitMinor)).Sent(t, account.Kind.To("bob", &account.CreditTransfer{TransferID: "test-1:8", AmountMinor: dailyLimitMinor, Currency: "EUR", Category: "rent"}).As("test-1:8/credit"))
