@@ -151,7 +151,7 @@ func (log *look) legs(ctx context.Context) ([]legDocument, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = slices.Concat(all, undecided, dead)
+		all = append(append(all, undecided...), dead...)
 	}
 	slices.SortStableFunc(all, func(a, b legDocument) int { return a.since.Compare(b.since) })
 	return all, nil

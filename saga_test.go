@@ -61,6 +61,10 @@ func TestSaga_StepsAndWhatItWaitsFor(t *testing.T) {
 		t.Errorf("before all, list says\n%s", out)
 	}
 
+	if out := s.must(0, "saga", "list", "--json"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("before all, list --json says %s", out)
+	}
+
 	transfer("pay-1")
 	var steps []string
 	for _, step := range s.untilSaga("pay-1", 0).Steps {
