@@ -132,7 +132,7 @@ func (a *App) lookAtAggregate(ctx context.Context, kind, id string, last int) (a
 		return d, err
 	}
 	if d.Version = fold.Version(); d.Version == 0 {
-		return d, fmt.Errorf("%s has no events in %s: it does not exist", id, topic.Name)
+		return d, noEvents(id, topic.Name)
 	}
 	if d.State, err = fold.State(); err != nil {
 		return d, err

@@ -186,7 +186,7 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 	}
 	if !q.follow {
 		if printed == 0 && q.id != "" && q.fromSequence <= 1 && len(q.types) == 0 && q.since.IsZero() {
-			return fmt.Errorf("%s has no events in %s: it does not exist", q.id, topic.Name)
+			return noEvents(q.id, topic.Name)
 		}
 		if printed == 0 && q.id != "" {
 			fmt.Fprintf(a.Err, "%s: no such events of %s in %s\n", a.Domain.Name, q.id, topic.Name)
@@ -194,6 +194,11 @@ func (a *App) events(ctx context.Context, q eventQuery) error {
 		return nil
 	}
 	return ended(log.reader.Follow(ctx, topic, show))
+}
+
+// noEvents says that there is no such aggregate.
+func noEvents(id, topic string) error {
+	return fmt.Errorf("%s has no events in %s: it does not exist", id, topic)
 }
 
 // ended is err, unless it says that the end was wanted.

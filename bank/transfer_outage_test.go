@@ -250,7 +250,7 @@ func TestP13_TargetPartitionWithoutLeader_NoMoneyLeavesForIt(t *testing.T) {
 	}
 	h.await("a producer to say what it waits for", func() error {
 		for _, p := range producers {
-			if err := p.Ready(); err != nil && strings.Contains(err.Error(), fmt.Sprintf("has no leader, and partition %d of account sends to it", sending)) {
+			if err := p.Ready(); err != nil && strings.Contains(err.Error(), fmt.Sprintf("has no leader: partition %d of account, which sends to it, waits", sending)) {
 				return nil
 			}
 		}

@@ -1,13 +1,11 @@
 package producer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,41 +23,17 @@ type leaderless struct {
 
 // unsent says to which partitions of topics a member could not write, by the partition that wanted to. It outlives sessions: who tries again
 // would fail again, and take the partitions beside it along.
-type unsent struct {
-	mu sync.Mutex
-	to map[int32]map[input]bool
-}
+type unsent map[int32][]input
 
-// note takes over what a transaction could not write.
-func (u *unsent) note(tx *transaction) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+// note takes over what a transaction could not write. More may fail while it is looked at, where it could not be aborted.
+func (u unsent) note(tx *transaction) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	for _, w := range tx.work {
-		if len(w.failed) == 0 {
-			continue
+		if len(w.failed) > 0 {
+			u[w.book.partition] = slices.Collect(maps.Keys(w.failed))
 		}
-		if u.to == nil {
-			u.to = map[int32]map[input]bool{}
-		}
-		u.to[w.book.partition] = w.failed
 	}
-}
-
-// of are those of a partition, by topic and number.
-func (u *unsent) of(partition int32) []input {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(u.to[partition]), func(a, b input) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
-	})
-}
-
-func (u *unsent) forget(partition int32) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	delete(u.to, partition)
 }
 
 // leadersEvery is how often the brokers are asked whether they are back.
@@ -73,66 +47,57 @@ func (s *session) withLeaders(ctx context.Context, partitions []int32) ([]int32,
 		return nil, nil
 	}
 	l.asked = time.Now()
-	topics := []string{s.writer.topics.Commands, s.writer.topics.Internal, s.writer.topics.Events, s.writer.topics.Snapshots, s.writer.topics.Replies}
-	others := map[string]bool{}
+	slices.Sort(partitions)
+	topics, needs := s.takeover.watched(), map[int32][]input{}
 	for _, p := range partitions {
-		for _, at := range s.unsent.of(p) {
-			others[at.topic] = true
+		for _, topic := range s.takeover.watched() {
+			needs[p] = append(needs[p], input{topic, p})
+		}
+		for _, at := range s.unsent[p] {
+			topics, needs[p] = append(topics, at.topic), append(needs[p], at)
 		}
 	}
-	details, err := kadm.NewClient(s.gts.Client()).ListTopics(ctx, slices.AppendSeq(slices.Clone(topics), maps.Keys(others))...)
+	slices.Sort(topics)
+	details, err := kadm.NewClient(s.gts.Client()).ListTopics(ctx, slices.Compact(topics)...)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the leaders of partitions: %w", err)
 	}
-	leaderless := func(topic string, p int32) (brokers []int32, without bool) {
-		d, ok := details[topic].Partitions[p]
-		if !ok || d.Leader >= 0 && !errors.Is(d.Err, kerr.LeaderNotAvailable) {
-			return nil, false
-		}
-		return holders(d.ISR, d.Replicas), true
-	}
 	before := l.partitions
 	l.partitions, l.why = map[int32]bool{}, nil
-	for _, topic := range topics {
-		for _, p := range partitions {
-			brokers, without := leaderless(topic, p)
-			if !without {
-				continue
-			}
-			if l.partitions[p] = true; l.why == nil {
-				l.why = fmt.Errorf("%s partition %d has no leader: what it holds waits, other partitions go on; bring back one of the brokers %v", topic, p, brokers)
-			}
-		}
-	}
 	for _, p := range partitions {
-		if l.partitions[p] {
+		i := slices.IndexFunc(needs[p], func(at input) bool {
+			d, ok := details[at.topic].Partitions[at.partition]
+			return ok && (d.Leader < 0 || errors.Is(d.Err, kerr.LeaderNotAvailable))
+		})
+		if i < 0 {
+			delete(s.unsent, p)
 			continue
 		}
-		for _, at := range s.unsent.of(p) {
-			brokers, without := leaderless(at.topic, at.partition)
-			if !without {
-				continue
-			}
-			if l.partitions[p] = true; l.why == nil {
-				l.why = fmt.Errorf("%s partition %d has no leader, and partition %d of %s sends to it: it waits, other partitions go on; bring back one of the brokers %v",
-					at.topic, at.partition, p, s.writer.kind, brokers)
-			}
-		}
-		if !l.partitions[p] {
-			s.unsent.forget(p)
+		l.partitions[p] = true
+		if l.why == nil {
+			l.why = s.whyLeft(p, needs[p][i], details)
 		}
 	}
-	if !maps.Equal(before, l.partitions) {
-		if back := notIn(before, l.partitions); len(back) > 0 {
-			s.log.Info("partitions have leaders again", "partitions", back)
-			s.gts.Client().ResumeFetchPartitions(s.inputsOf(back))
-		}
-		if gone := notIn(l.partitions, before); len(gone) > 0 {
-			s.log.Warn("partitions have no leaders, and are left out until they have", "partitions", gone, "first", l.why)
-			s.gts.Client().PauseFetchPartitions(s.inputsOf(gone))
-		}
+	if back := notIn(before, l.partitions); len(back) > 0 {
+		s.log.Info("partitions have leaders again", "partitions", back)
+		s.gts.Client().ResumeFetchPartitions(s.inputsOf(back))
+	}
+	if gone := notIn(l.partitions, before); len(gone) > 0 {
+		s.log.Warn("partitions have no leaders, and are left out until they have", "partitions", gone, "first", l.why)
+		s.gts.Client().PauseFetchPartitions(s.inputsOf(gone))
 	}
 	return slices.DeleteFunc(partitions, func(p int32) bool { return l.partitions[p] }), nil
+}
+
+// whyLeft says why a partition is left out: it needs one that has no leader.
+func (s *session) whyLeft(p int32, needs input, details kadm.TopicDetails) error {
+	d := details[needs.topic].Partitions[needs.partition]
+	what := "what it holds"
+	if needs.partition != p || !slices.Contains(s.takeover.watched(), needs.topic) {
+		what = fmt.Sprintf("partition %d of %s, which sends to it,", p, s.writer.kind)
+	}
+	return fmt.Errorf("%s partition %d has no leader: %s waits, other partitions go on; bring back one of the brokers %v",
+		needs.topic, needs.partition, what, holders(d.ISR, d.Replicas))
 }
 
 // askForLeadersAnew forgets who had none: another generation may have other partitions.

@@ -153,7 +153,7 @@ func (m *member) session(ctx context.Context) error {
 	})
 	defer closed()
 	s := &session{
-		cfg: m.cfg, gts: gts, waiting: m.waiting, unsent: &m.unsent, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
+		cfg: m.cfg, gts: gts, waiting: m.waiting, unsent: m.unsent, takeover: taker, process: m.process, machine: rules, writer: w, log: m.log, metrics: m.metrics, state: &m.state,
 		restorer: restorer, standby: restorer.standby,
 		replies:    &replyTopics{client: plain, allowed: m.cfg.ReplyTopics, own: topics},
 		assignment: given,

@@ -40,7 +40,7 @@ func New(cfg Config, def Definition) *Producer {
 		warned:  map[string]bool{},
 	}
 	for number := range cfg.Sessions {
-		m := &member{Producer: p, number: number, state: status{err: errors.New("not started")}}
+		m := &member{Producer: p, number: number, unsent: unsent{}, state: status{err: errors.New("not started")}}
 		m.waiting = &waiting{cfg: cfg, topics: schemas.TopicsOf(cfg.TopicPrefix, def.KindName()), state: &m.state, log: p.log, metrics: p.metrics}
 		p.members = append(p.members, m)
 	}

@@ -26,7 +26,7 @@ type session struct {
 	restorer *restorer
 	takeover *takeover
 	waiting  *waiting
-	unsent   *unsent
+	unsent   unsent
 	standby  *standby  // nil without standbys
 	process  string    // this one, in trials
 	small    time.Time // until when transactions may be small
